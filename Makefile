@@ -5,6 +5,9 @@
 PYTHON ?= python3
 JOBS ?= 3
 BIN := .venv/bin
+# Compiled modules are kept in .venv, also where PYTHONDONTWRITEBYTECODE is set: the tests start hundreds of programs.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.set-up
 BENCH_BIN := .venv-bench/bin
 BENCH := .venv-bench/.set-up
@@ -20,7 +23,7 @@ demo: setup ## run the demo on simulators; ONCE=1 stops after one day
 	@$(BIN)/relay demo $(if $(ONCE),--once)
 
 test: setup ## run the tests (5 minutes); ARGS="-k redemption" selects tests, JOBS=0 uses one process
-	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-long: setup ## run the tests that take longer: faults, browser, fuzzing, money (5 minutes)
 	@$(BIN)/pytest -n $(JOBS) -m "long and not live and not screenshots" $(ARGS)

@@ -26,7 +26,7 @@ docs/glossary.md defines the words. An event passes through these packages from 
     history/              the end of the history: old rows leave, duplicates are recognised for longer
     inbox/                accepts messages, in groups, before they are acknowledged
     queue/                lanes: claim, call, settle; retry, circuit breaker, rate limiter. Knows no destination's meaning
-    settings              the settings, from the environment
+    settings, setting_groups      the settings, from the environment
     core/                 infrastructure: database, models, HTTP, egress policy, encryption, outcomes, reasons, logs, metrics
 
 `migrations/` makes the tables of `core.models`. docs/walkthrough.md follows one event and one redemption through the files.

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.database import create_engine
+from platform_relay.core.database import SERVING, Timeouts, create_engine
 from platform_relay.core.database_start import upgrade_now
 from platform_relay.jobs.failover import Failovers
 from platform_relay.settings import Settings
@@ -48,8 +48,9 @@ def engine(
     pool_size: int,
     on_discard: Callable[[], None] = lambda: None,
     failovers: Failovers | None = None,
+    timeouts: Timeouts = SERVING,
 ) -> AsyncEngine:
-    """An engine for the relay's tables. `name` is shown in pg_stat_activity; see `create_engine` for `on_discard`.
+    """An engine for the relay's tables. `name` is shown in pg_stat_activity; see `create_engine` for the rest.
 
     `failovers` is called for each server; by default, one of its own.
     """
@@ -57,6 +58,7 @@ def engine(
         database_url,
         application_name=name,
         pool_size=pool_size,
+        timeouts=timeouts,
         schema=settings.database_schema,
         body_keys=settings.key_ring,
         on_discard=on_discard,

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from platform_relay import wiring
 from platform_relay.checks.work_watch import WorkWatch
 from platform_relay.core import tracing
+from platform_relay.core.background import keep_running
 from platform_relay.core.database_start import wait_until_migrated
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.periodic_tasks import web_tasks
@@ -59,7 +61,8 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         if worker and not web and settings.metrics_port is not None:
             stack.enter_context(_metrics_server(settings.host, settings.metrics_port, parts.metrics.registry))
         if worker and settings.heartbeat_file is not None:
-            heartbeat = asyncio.create_task(_touch_regularly(settings.heartbeat_file, parts))
+            touch = partial(_touch_regularly, settings.heartbeat_file, parts)
+            heartbeat = asyncio.create_task(keep_running("heartbeat", touch))
             stack.callback(heartbeat.cancel)
         stopped = asyncio.create_task(stopping.wait())
         stack.callback(stopped.cancel)
@@ -74,9 +77,11 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
                 else:
                     chat = await stack.enter_async_context(wiring.chat_client())
                     for task in web_tasks(parts, chat):
-                        regular = asyncio.create_task(run_periodically(task.name, task.every, task.run_once))
+                        periodic = partial(run_periodically, task.name, task.every, task.run_once)
+                        regular = asyncio.create_task(keep_running(task.name, periodic))
                         stack.callback(regular.cancel)
-                watch = asyncio.create_task(WorkWatch(parts.engine, parts.work, parts.worker_alive).run())
+                work_watch = WorkWatch(parts.engine, parts.work, parts.worker_alive)
+                watch = asyncio.create_task(keep_running("watch_work", work_watch.run))
                 stack.callback(watch.cancel)
                 await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -19,6 +19,7 @@ from platform_relay.alerts.future_versions import FutureVersions
 from platform_relay.alerts.message_reasons import MessageReasons
 from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.core import tracing
+from platform_relay.core.background import keep_running
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.database import servers_of
 from platform_relay.core.database_watch import watch_servers
@@ -105,7 +106,7 @@ async def services(
         metrics.connection_discarded,
         failovers,
     )
-    watch = asyncio.create_task(watch_servers(servers_of(pool)))
+    watch = asyncio.create_task(keep_running("watch_servers", partial(watch_servers, servers_of(pool))))
     notifier = Notifier(pool)
     listeners: list[Callable[[str], None]] = []
 
@@ -260,7 +261,15 @@ def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
             ForwardCustomer(clients.platform, customers, parts.worker_compute, drift)
         ),
         JobKind.FORWARD_ORDER: RejectUnreadable(
-            ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute, maybe_sent)
+            ForwardOrder(
+                clients.platform,
+                coupons,
+                customers,
+                alerts,
+                parts.worker_compute,
+                maybe_sent,
+                parts.failovers.may_still_arrive,
+            )
         ),
         JobKind.FORWARD_PRODUCT: RejectUnreadable(ForwardProduct(clients.platform, parts.worker_compute)),
         JobKind.USE_REWARD: UseReward(clients.platform, coupons),

@@ -15,7 +15,7 @@ from platform_relay.core.database_url import parse_url
 from platform_relay.periodic_tasks import periodic_tasks
 from platform_relay.queue import maintenance
 from platform_relay.queue.due import watch_due
-from platform_relay.queue.loop import Loop
+from platform_relay.queue.loop import ALIVE_SECONDS, Loop
 from platform_relay.queue.notifications import listen
 from platform_relay.wiring import Clients, Services
 
@@ -41,7 +41,9 @@ class Worker:
                 loop.wake()
 
     def alive(self) -> bool:
-        return all(loop.alive() for loop in self._loops)
+        """The loops run, or may wait for a server that is prepared for its first use. The end of the process would undo that."""
+        preparing = servers_of(self._parts.engine).seconds_since_preparation() < ALIVE_SECONDS
+        return preparing or all(loop.alive() for loop in self._loops)
 
     def stop(self) -> None:
         for loop in self._loops:

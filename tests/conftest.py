@@ -5,6 +5,7 @@ without tables. They live on an embedded server of this test process, or on the 
 user must be allowed to create databases), which is how the suite runs on PostgreSQL 15.
 """
 
+import fcntl
 import logging
 import os
 import random
@@ -13,13 +14,14 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 import asyncpg
 import hypothesis
+import psutil
 import pytest
 import pytest_asyncio
 import structlog
@@ -30,8 +32,17 @@ from platform_relay.core.database import create_engine, parse_url
 from platform_relay.core.embedded import EmbeddedPostgres
 from platform_relay.settings import Settings
 
-# Not durable, and so fast: these data live for minutes.
-TEST_SERVER = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+# Not durable, and so fast: these data live for minutes. The log of changes stays small, for the folder can be in memory.
+TEST_SERVER = {
+    "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
+    "max_wal_size": "128MB", "min_wal_size": "32MB",
+}  # fmt: skip
+MEMORY: Final = Path("/dev/shm")  # noqa: S108  # Linux's file system in memory
+SERVER_START_SECONDS: Final = 60
+"""A younger lock of a server may not be taken yet."""
+MEMORY_BYTES: Final = 2 << 30
+"""The test server is in memory if this much is free: there, creating a database costs a fifth of the processor time."""
+TESTS: Final = Path(__file__).parent
 ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the store's name
 # How long an example takes is the machine's affair. A failure prints what replays it.
 hypothesis.settings.register_profile("relay", deadline=None, print_blob=True)
@@ -72,6 +83,19 @@ LONG: Final = (
     "security/test_supply.py",
 )
 """The tests of `make test-long`: paths in tests/, or the beginnings of node ids."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of which no test would be selected are not imported: each of the test processes would spend seconds on them."""
+    place = collection_path.relative_to(TESTS).as_posix() + ("/" if collection_path.is_dir() else "")
+    selection: str = config.option.markexpr
+    if collection_path == TESTS:
+        return None
+    if "not long" in selection:
+        return True if place in LONG else None
+    if selection.startswith("long and"):
+        return None if any(entry.startswith(place) or place.startswith(entry) for entry in LONG) else True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
@@ -124,7 +148,7 @@ def server_url(clean_environment: None) -> Iterator[str]:
     if outside := os.environ.get("TEST_DATABASE_URL"):
         yield outside
         return
-    folder = Path(tempfile.mkdtemp(prefix="relay-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="relay-test-", dir=_fast_folder()))
     folder.chmod(0o711)  # the server of a root user is somebody else, who must get through
     server = EmbeddedPostgres.start(folder, settings=TEST_SERVER)
     try:
@@ -132,6 +156,20 @@ def server_url(clean_environment: None) -> Iterator[str]:
     finally:
         server.stop()
         shutil.rmtree(folder)
+
+
+def _fast_folder() -> Path | None:
+    """The file system in memory, if there is one with enough space and memory; None: the temporary directory."""
+    if not os.access(MEMORY, os.W_OK) or psutil.virtual_memory().available < MEMORY_BYTES:
+        return None
+    for lock in MEMORY.glob(
+        "relay-test-*/users.lock"
+    ):  # a server of a killed test process takes memory until it is removed
+        with suppress(OSError), lock.open("rb") as users:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the server is used
+            if time.time() - lock.stat().st_mtime > SERVER_START_SECONDS:
+                shutil.rmtree(lock.parent, ignore_errors=True)
+    return MEMORY if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES else None
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -36,7 +36,8 @@ def client_address(
     `peer` is the address of the connection, `forwarded_for` the X-Forwarded-For headers and `forwarded` the Forwarded headers
     (RFC 7239), each in their order. Each proxy appends the address that it saw, so the addresses are read from the right, as
     long as they belong to trusted `proxies`. A proxy sets one of the two headers and may pass on the other one from the
-    client: if both exist and lead to different addresses, the client is not known.
+    client: if both exist and lead to different addresses, the client is not known. Empty elements of a header do not count
+    (RFC 9110, section 5.6.1): some proxies write a comma behind the last address.
     """
     of_peer = parse_address(peer)
     clients = [
@@ -106,7 +107,8 @@ def _behind(address: Address | None, hops: list[str], proxies: Sequence[Network]
 
 
 def _forwarded_for_hops(headers: Sequence[str]) -> list[str]:
-    return [hop for header in headers for hop in header.split(",")]
+    hops = [hop for header in headers for hop in header.split(",")]
+    return [hop for hop in hops if hop.strip(" \t")] or hops[:1]
 
 
 def _forwarded_hops(headers: Sequence[str]) -> list[str]:
@@ -121,7 +123,7 @@ def _hops_of(header: str) -> list[str]:
 
 def _elements_of(header: str) -> list[dict[str, str]] | None:
     """The parameters of each element of one Forwarded header, with lower-case names; None if it cannot be parsed."""
-    elements, parameters, position = list[dict[str, str]](), dict[str, str](), 0
+    elements, parameters, position = list[dict[str, str]](), dict[str, str](), _after_empty_elements(header, 0)
     while pair := _PAIR.match(header, position):
         name, value = pair[1].lower(), pair[2]
         if name in parameters:
@@ -131,7 +133,19 @@ def _elements_of(header: str) -> list[dict[str, str]] | None:
         if header[pair.end() : position] != ";":
             elements.append(parameters)
             parameters = {}
-    return elements if position > len(header) else None
+            position = _after_empty_elements(header, position)
+    is_whole = position > len(header) or (elements and not parameters and not header[position:].strip(" \t"))
+    return elements if is_whole else None
+
+
+def _after_empty_elements(header: str, position: int) -> int:
+    """The position behind the commas that end empty elements."""
+    for index in range(position, len(header)):
+        if header[index] not in " \t,":
+            break
+        if header[index] == ",":
+            position = index + 1
+    return position
 
 
 def _plain(network: Network) -> Network:

@@ -145,8 +145,8 @@ async def approve_coupon(
     services: ServicesDep,
     code: Code,
 ) -> CouponView:
-    """The coupon is created without further verification and without regard to the issuance limits. Its value, and the read-back
-    from the store, are checked as usual."""
+    """The coupon is created without further verification and even above the issuance limits. Its value is still
+    checked, and it is read back from the store."""
     await actions.approve(code, caller.name, body.why)
     return await read_coupon(services, code)
 

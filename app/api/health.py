@@ -114,11 +114,11 @@ async def health() -> Response:
 )
 async def readiness(services: ServicesDep) -> Response:
     """The status is 503 when the database is not reachable, not migrated or accepts no writes, while the process waits for
-    the database after its start, and when the worker in this process has stopped. It is 503 also while this process cannot
-    commit what it does: accept events, claim jobs, or store their results. The check then names the statement that fails and
-    its SQLSTATE. When a destination is paused, blocked or tripped, the status is 200 and `degraded`. So it is when no worker
-    claims jobs that are due, and when the polls of a store without webhooks have failed for longer than
-    STORE__POLL_DEGRADED_AFTER. While the trial (MODE=shadow) runs, the check `mode` shows it."""
+    the database after its start, and when the worker in this process has stopped. It is also 503 while this process cannot
+    commit its work: accept events, claim jobs, or store their results. The check then names the statement that fails and
+    its SQLSTATE. The status is 200 and `degraded` when a destination is paused, blocked or tripped, when no worker claims jobs
+    that are due, or when the polls of a store without webhooks have failed for longer than STORE__POLL_DEGRADED_AFTER. While
+    the trial (MODE=shadow) runs, the check `mode` shows it."""
     required = [await _database(services), *_worker(services), *_work(services)]
     ready = all(check.ok for check in required)
     others = (

@@ -24,6 +24,7 @@ FORMATS: Final[Mapping[str, FileFormat]] = {
     "application/jsonl": "ndjson",
     "application/json": "json",
 }
+_FORM: Final = "multipart/form-data"
 _CSV: Final = "id,email,firstName,updatedAt\n42,ada@example.com,Ada,2026-05-11T16:20:00Z\n"
 CONTENT: Final = {
     media: {
@@ -42,6 +43,11 @@ def file_format_of(request: Request) -> FileFormat:
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise EncodingRefused("The file is compressed; upload it uncompressed.")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media == _FORM:
+        message = (
+            "is that of a form; send the file itself as the body (curl --data-binary @FILE, not -F), with its own type"
+        )
+        raise QueryInvalid(f"The Content-Type {message}.", [FieldError("Content-Type", message)])
     if media not in FORMATS:
         message = f"must be one of {', '.join(FORMATS)}"
         raise QueryInvalid(f"The Content-Type {message}.", [FieldError("Content-Type", message)])

@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 from platform_relay.core.errors import FieldError, FieldsInvalid, ImportUndecided
 from platform_relay.core.visible_text import visible
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.files import FileFormat
-from platform_relay.imports.proposal import Choices, MissingFieldError, Question, propose
+from platform_relay.imports.proposal import MissingFieldError, propose
+from platform_relay.imports.questions import Question
 from platform_relay.imports.rows import ImportPlan
 from platform_relay.inbox.events import EventKind
 

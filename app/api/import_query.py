@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from platform_relay.imports.proposal import Choices
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.values import DateOrder, DecimalMark
 from platform_relay.inbox.events import EventKind, Instant
 
@@ -49,13 +49,21 @@ def _stated(
     ] = None,
     encoding: Annotated[
         str | None,
-        Query(description="The encoding of a CSV file, such as `Windows-1252`. Default: found out.", max_length=40),
+        Query(description="The encoding of a CSV file, such as `Windows-1252`. Default: detected.", max_length=40),
     ] = None,
     sheet: Annotated[
         str | None, Query(description="The sheet of a workbook. Default: the first one.", max_length=100)
     ] = None,
+    status: Annotated[
+        list[str] | None,
+        Query(
+            description="`WORD=STATUS`; may be repeated. The payment status that a word in the file means, such as `Bezahlt=paid`;"
+            " `Bezahlt=reject` rejects its orders."
+        ),
+    ] = None,
 ) -> Stated:
-    choices = Choices(tuple(column or ()), decimal, date_order, time_zone, currency, encoding, sheet)
+    statuses = tuple(status or ())
+    choices = Choices(tuple(column or ()), decimal, date_order, time_zone, currency, encoding, sheet, statuses)
     return Stated(kind, choices, as_of)
 
 

@@ -43,7 +43,7 @@ from platform_relay.core.paging import Page
 from platform_relay.imports import importer, runs
 from platform_relay.imports.dry_run import DryRun, whole_dry_run
 from platform_relay.imports.files import FileFormat
-from platform_relay.imports.proposal import Parameter
+from platform_relay.imports.questions import Parameter
 from platform_relay.imports.rejected import rejected_rows
 from platform_relay.imports.runner import ImportRunner, NoListsError, plan_of_upload
 from platform_relay.imports.runs import ImportBusyError, ImportView

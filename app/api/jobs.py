@@ -200,8 +200,8 @@ async def retry_jobs(
     },
 )
 async def retry_job(caller: OperateAccess, services: ServicesDep, job_id: JobId) -> JobDetail:
-    """The job moves to the end of its lane and gets all its attempts again. Before it is sent, the relay asks the destination
-    whether an earlier attempt arrived."""
+    """The job moves to the end of its lane and gets all its attempts again. Because an earlier attempt may have
+    arrived, the relay repeats only what cannot create anything twice."""
     async with map_database_errors():
         retried = await services.actions.retry([job_id], caller.name)
     job = await _find(services, job_id)

@@ -67,9 +67,10 @@ def routes(services: Services) -> APIRouter:
         },
     )
     async def receive_webhook(request: Request, webhook_secret: WebhookSecret) -> Response:
-        """At the Platform, subscribe this URL, with the webhook secret in it, to every topic (see the webhooks in this
-        document). Every body is stored and answered with 200, also for unknown topics. A repeated webhook is answered with
-        the first id. A wrong secret is answered with 404."""
+        """At the Platform, enter this URL, with the webhook secret in it, for every topic (see the webhooks in this
+        document). Every body is stored and answered with 200, also for unknown topics. A webhook that should carry a coupon,
+        and has no code that can be read, becomes a dead job. A repeated webhook is answered with the first id. A wrong
+        secret is answered with 404."""
         started = time.perf_counter()
         presented = webhook_secret.encode("utf-8", "surrogateescape")
         if (

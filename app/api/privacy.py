@@ -15,8 +15,9 @@ from platform_relay.core.database import map_database_errors
 from platform_relay.core.encryption import UnreadableBodyError
 from platform_relay.core.errors import WrongState, as_sentence
 from platform_relay.core.field_rules import VISIBLE
-from platform_relay.privacy.erase import KEPT, NEXT_STEPS, ErasureReceipt, StillRunningError, erase
+from platform_relay.privacy.erase import StillRunningError, erase
 from platform_relay.privacy.export import CustomerExport, export
+from platform_relay.privacy.receipt import KEPT, NEXT_STEPS, ErasureReceipt
 
 PATIENCE: Final = 5.0
 """How many seconds an erasure waits for a job that is running."""

@@ -240,8 +240,8 @@ async def read_reconciliation(services: ServicesDep, reconciliation_id: Id) -> R
 async def cancel_reconciliation(
     caller: OperateAccess, services: ServicesDep, reconciliation_id: Id
 ) -> ReconciliationView:
-    """One that waits does not start, and one that runs ends at the next page that it reads. What it found until then is kept
-    and can be repaired. It shows nothing about what it did not compare."""
+    """One that waits does not start, and one that runs ends at the next page that it reads. The differences that it
+    found until then are kept and can be repaired."""
     reconciliations = Reconciliations(services.engine)
     async with map_database_errors():
         cancelled = await reconciliations.cancel(reconciliation_id, caller.name)
@@ -332,8 +332,8 @@ async def read_difference_values(
     dependencies=[READ],
 )
 async def preview_repair(services: ServicesDep, reconciliation_id: Id, selected: SelectionDep) -> RepairPreview:
-    """Which calls the repair of the selected open differences makes, how many, and what cannot be repaired and why. Without
-    parameters, of all of them. This changes nothing."""
+    """The calls that the repair of the selected open differences makes, how many, and what cannot be repaired and why. Without
+    parameters, all open differences are selected. This changes nothing."""
     async with map_database_errors():
         preview = await repairer_of(services).preview(reconciliation_id, selected)
     if preview is None:
@@ -357,8 +357,8 @@ async def repair_differences(
     caller: OperateAccess, services: ServicesDep, reconciliation_id: Id, selected: SelectionDep
 ) -> RepairResult:
     """Jobs fetch from the store what was never sent, lost or is stale, after all live events. Dead jobs are retried. What only
-    the Platform has is noted. Without parameters, everything is repaired. If you repeat the call, only open differences are
-    repaired. It is refused during a trial, and until the reconciliation has ended."""
+    the Platform has is marked as known. Without parameters, everything is repaired. If you repeat the call, only open differences
+    are repaired. It is refused during a trial, and until the reconciliation has ended."""
     async with map_database_errors():
         repaired = await repairer_of(services).repair(reconciliation_id, caller.name, selected)
     if repaired is None:

@@ -179,9 +179,10 @@ async def switch_to_live(
     body: Annotated[GoLiveRequest, Depends(JsonBody(GoLiveRequest, {"other_connector_stopped": True}))],
     services: ServicesDep,
 ) -> WentLive:
-    """From now on, what arrives is sent. **There is no way back.** Redemptions that arrived before are never issued. First
-    remove `MODE=shadow` from every process and restart them; until then the answer is 409. If you get no answer, send the same
-    request again: a window that was not put into the queue completely is completed. 409 then means that it was complete."""
+    """Events that arrive from now on are sent. **There is no way back.** Coupons of redemptions that arrived before are
+    never created. First remove `MODE=shadow` from every process and restart them; until then the answer is 409. If you
+    get no answer, send the same request again: it puts the rest of the window into the queue, or is answered with 409
+    if nothing was left."""
     if services.settings.mode == "shadow":
         raise WrongState("MODE is still shadow. Remove it from every process and restart them; then send this again.")
     async with map_database_errors():

@@ -71,7 +71,7 @@ async def check_mode(settings: Settings, engine: AsyncEngine) -> Check | None:
         since = f"since {trial.started_at:%Y-%m-%d %H:%M} UTC" if trial.started_at else "from its first start on"
         return Check("mode", None, f"the relay is in its trial {since}: it changes nothing (docs/trial.md)", step)
     if settings.mode == "shadow":
-        problem = f"MODE is shadow, but the relay is live since {trial.live_at:%Y-%m-%d %H:%M} UTC"
+        problem = f"MODE is shadow, but the relay has been live since {trial.live_at:%Y-%m-%d %H:%M} UTC"
         return Check("mode", False, problem, "remove MODE, or use another database for a trial")
     return None
 
@@ -115,7 +115,7 @@ def check_history_export(folder: Path | None) -> Check | None:
     return Check(
         HISTORY_EXPORT,
         False,
-        f"{problem}, so no row can be exported: nothing leaves the history, and the database grows",
+        f"{problem}, so no message can be exported or deleted, and the database grows",
         f"correct HISTORY_EXPORT (it is {folder}), or let the user of the workers write to it; mount it in every worker",
     )
 
@@ -150,8 +150,8 @@ async def watch_bodies(engine: AsyncEngine, settings: Settings) -> None:
 
 async def watch_plain_bodies(engine: AsyncEngine) -> None:
     """Keep an alert open while a body is not encrypted that is younger than the first use of a key."""
+    plain = await plain_after_encryption(engine)
     async with engine.begin() as connection:
-        plain = await plain_after_encryption(connection)
         if plain is not None:
             await raise_alert(connection, because(ReasonCode.BODY_NOT_ENCRYPTED, message=str(plain)), BODY_KEYS)
         else:

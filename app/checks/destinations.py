@@ -11,13 +11,15 @@ from platform_relay import stores
 from platform_relay.checks.check import Check
 from platform_relay.checks.tls_probe import uses_tls
 from platform_relay.core.egress import Network
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Unknown, reason_of
-from platform_relay.core.reason_texts import remedy
+from platform_relay.core.reason_texts.rendering import remedy
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.setting_names import SettingNames
 from platform_relay.inbox.events import EventKind
 from platform_relay.platform.client import LAUNCHER_SETTINGS, PLATFORM_SETTINGS, PlatformClient
-from platform_relay.settings import EnvironmentSettings, Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.base import Ready, StoreAdapter
 from platform_relay.stores.loyalty_sync import ChecksLoyaltySync, SyncsLoyalty
 from platform_relay.stores.native import ListsEntities, Page

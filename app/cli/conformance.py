@@ -1,4 +1,4 @@
-"""`relay conformance`: prove a store adapter against a running sandbox store."""
+"""`relay conformance`: test a store adapter on a running sandbox store."""
 
 import json
 from collections import Counter
@@ -12,7 +12,8 @@ from platform_relay.cli.context import run
 from platform_relay.cli.numbers import NUMBER, number
 from platform_relay.cli.terminal import mark, out
 from platform_relay.core.http import HttpClients
-from platform_relay.settings import Settings, parse_rate
+from platform_relay.core.setting_values import parse_rate
+from platform_relay.settings import Settings
 
 MARKS: Final = {"pass": ("pass", "green"), "fail": ("FAIL", "red"), "skip": ("skip", "yellow")}
 
@@ -43,7 +44,7 @@ def check_adapter(
         float, typer.Option(parser=number(0.1, 120), metavar=NUMBER, help="Seconds per call.")
     ] = 15.0,
 ) -> None:
-    """Prove an adapter against a SANDBOX store. Creates and retires coupons there. Needs no database."""
+    """Test an adapter on a SANDBOX store. Creates and retires coupons there. Needs no database."""
     chosen = stores.adapter_class(adapter)
     data = conformance.SandboxData(
         currency=currency,

@@ -8,6 +8,7 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay import database_setup, stores, wiring
+from platform_relay.core.database import SERVING, Timeouts
 from platform_relay.core.logs import configure_logging, secrets_of
 from platform_relay.settings import Settings
 
@@ -38,11 +39,12 @@ async def services() -> AsyncIterator[wiring.Services]:
 
 
 @asynccontextmanager
-async def database_engine() -> AsyncIterator[AsyncEngine]:
-    """A small connection pool for one command that does not call the store; the database is migrated first."""
+async def database_engine(timeouts: Timeouts = SERVING) -> AsyncIterator[AsyncEngine]:
+    """A small connection pool for one command that does not call the store; the database is migrated first. `timeouts` are those
+    of its statements."""
     settings = read_settings(calls_store=False)
     async with database_setup.migrated_database(settings) as url:
-        engine = database_setup.engine(settings, url, "relay cli", 2)
+        engine = database_setup.engine(settings, url, "relay cli", 2, timeouts=timeouts)
         try:
             yield engine
         finally:

@@ -13,7 +13,7 @@ from platform_relay.cli.numbers import WHOLE, whole
 from platform_relay.cli.terminal import ACTOR, mark, out, print_json, whole_table
 from platform_relay.core import plain_numbers
 from platform_relay.core.paging import Page
-from platform_relay.core.reason_texts import shown
+from platform_relay.core.reason_texts.rendering import shown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.coupons import drift_check, ledger, queries
 from platform_relay.coupons.actions import CouponActions

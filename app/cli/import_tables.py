@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from platform_relay.cli.terminal import err, out
+from platform_relay.imports.column_names import IDS
 from platform_relay.imports.conversion import read_as
 from platform_relay.imports.importer import with_possible_version
 from platform_relay.imports.mapping import required_fields
@@ -72,7 +73,7 @@ def print_columns(columns: Sequence[ImportColumn], tally: Tally, required: Seque
         count = tally.fields.get(column.field or "")
         if column.unreadable and count is not None:
             shown = "; ".join(f"row {value.row}: {value.text!r} {value.reason}" for value in count.first)
-            lost = "rejected" if column.field in required else "left out"
+            lost = "rejected" if column.field in required or column.field in IDS else "left out"
             out.print(f"{column.column}: {column.unreadable:,} {lost}: {shown}")
 
 

@@ -22,9 +22,11 @@ from platform_relay.cli.rejected_rows import RejectedRows
 from platform_relay.cli.terminal import ACTOR, out
 from platform_relay.cli.times import in_utc
 from platform_relay.imports import importer
+from platform_relay.imports.choices import Choices, check_choices
 from platform_relay.imports.files import FileFormat, format_of
 from platform_relay.imports.mapping import required_fields
-from platform_relay.imports.proposal import Choices, MissingFieldError, Proposal, Question, check_choices, propose
+from platform_relay.imports.proposal import MissingFieldError, Proposal, propose
+from platform_relay.imports.questions import Question
 from platform_relay.imports.rows import ImportPlan
 from platform_relay.imports.runs import ImportView
 from platform_relay.imports.summary import Tally
@@ -57,10 +59,14 @@ def import_file(
     ] = None,
     currency: Annotated[str | None, typer.Option(help="The currency of orders without one, such as EUR.")] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="Of a CSV file: UTF-8, UTF-16, Windows-1252, Mac-Roman, … Default: found out.")
+        str | None, typer.Option(help="Of a CSV file: UTF-8, UTF-16, Windows-1252, Mac-Roman, … Default: detected.")
     ] = None,
     sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook. Default: the first one.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept what is guessed, and ask nothing.")] = False,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(help="WORD=STATUS: the payment status that a word means, such as Bezahlt=paid. May be repeated."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the guesses, and ask nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count rows and print the first problems.")] = False,
 ) -> None:
     """Import a file. Its rows are processed after all live events. Run the command again to resume.
@@ -76,6 +82,7 @@ def import_file(
         currency.upper() if currency else None,
         encoding,
         sheet,
+        tuple(status or ()),
     )
     with file.open("rb") as opened:
         proposal, choices = _proposed(
@@ -160,7 +167,8 @@ def _answered(choices: Choices, question: Question) -> Choices:
     """The choices with the answer that the user types."""
     out.print(question.text)
     while True:
-        written = typer.prompt(f"{_LABELS[question.parameter]} ({' or '.join(question.answers)})").strip()
+        shown = [answer.rpartition("=")[2] for answer in question.answers]
+        written = typer.prompt(f"{_LABELS[question.parameter]} ({' or '.join(shown)})").strip()
         try:
             match question.parameter:
                 case "decimal":
@@ -171,16 +179,26 @@ def _answered(choices: Choices, question: Question) -> Choices:
                     answered = replace(choices, time_zone=written)
                     check_choices(answered)
                     return answered
+                case "status":
+                    word = question.answers[0].rpartition("=")[0]
+                    answered = replace(choices, statuses=(*choices.statuses, f"{word}={written}"))
+                    check_choices(answered)
+                    return answered
                 case _:
                     raise AssertionError("the user confirms these instead")
         except (typer.BadParameter, ValueError) as error:
             out.print(str(error))
 
 
-_LABELS: Final = {"decimal": "Decimal mark", "date_order": "Order of dates", "time_zone": "Time zone"}
+_LABELS: Final = {
+    "decimal": "Decimal mark",
+    "date_order": "Order of dates",
+    "time_zone": "Time zone",
+    "status": "Its meaning",
+}
 _OPTIONS: Final = {
     "map": "--map", "decimal": "--decimal", "date_order": "--date-order", "time_zone": "--time-zone", "currency": "--currency",
-    "encoding": "--encoding",
+    "encoding": "--encoding", "status": "--status",
 }  # fmt: skip
 
 
@@ -207,6 +225,8 @@ def _how_to_confirm(
     }
     for item in choices.fields:
         command += ["--map", item]
+    for item in choices.statuses:
+        command += ["--status", item]
     for option, value in options.items():
         command += [option, value] if value is not None else []
     lines = ["Nothing was imported, because the file does not decide how it is to be read:"]

@@ -120,8 +120,9 @@ def init(
 ) -> None:
     """Set up a relay: answer some questions, or give the answers as options. Writes `.env`, and checks that everything works.
 
-    Every answer is tried at once. Secrets of our own (STORE_KEY, OPERATOR_KEY, the webhook secret) are generated, and no
-    secret is printed except in the address of the Platform's webhooks. An existing file is completed, and kept as a backup.
+    Every answer is tested at once. The relay's own secrets (STORE_KEY, OPERATOR_KEY, the webhook secret) are generated. No
+    secret is printed, except the one in the address of the Platform's webhooks. An existing file is completed, and a backup
+    of it is kept.
     Exit code 1: a check failed. 2: an answer is missing or wrong.
     """
     if not yes and not sys.stdin.isatty():
@@ -328,7 +329,7 @@ def _write(file: Path, before: Mapping[str, str], answers: Answers) -> bool:
     if answers.interactive and not Confirm.ask(Text(f"Write {file}"), console=out, default=True):
         return False
     kept = replace_file(file, text, datetime.now(UTC))
-    out.print(f"{file} is written; only its owner can read it.{f' The file before is {kept}.' if kept else ''}\n")
+    out.print(f"{file} is written; only its owner can read it.{f' The old file is saved as {kept}.' if kept else ''}\n")
     return True
 
 

@@ -21,7 +21,7 @@ def create_key(
     scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(api_keys.SCOPES)}. May be repeated.")],
     days: Annotated[
         int | None,
-        typer.Option(parser=whole(1, 3650), metavar=WHOLE, help="Days until it expires. Never, if left out."),
+        typer.Option(parser=whole(1, 3650), metavar=WHOLE, help="Days until the key expires. Default: never."),
     ] = None,
 ) -> None:
     """Create an API key and print it. It cannot be shown again."""

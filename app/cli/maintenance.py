@@ -7,12 +7,13 @@ import typer
 from platform_relay.audit import integrity, known_head
 from platform_relay.cli.context import database_engine, read_settings, run
 from platform_relay.cli.terminal import ACTOR, err, mark, out
+from platform_relay.core.migrate import LONG
 from platform_relay.inbox import reencrypt
 from platform_relay.jobs import backup
 
-backup_cli = typer.Typer(no_args_is_help=True, help="After a restored backup.")
-bodies_cli = typer.Typer(no_args_is_help=True, help="Encryption of stored bodies.")
-audit_cli = typer.Typer(no_args_is_help=True, help="The audit log.")
+backup_cli = typer.Typer(no_args_is_help=True, help="Use a database that was restored from a backup.")
+bodies_cli = typer.Typer(no_args_is_help=True, help="Encrypt stored bodies.")
+audit_cli = typer.Typer(no_args_is_help=True, help="Verify the audit log.")
 
 
 @backup_cli.command("mark-restored")
@@ -20,7 +21,7 @@ def mark_restored() -> None:
     """Mark this database as restored from a backup, before a worker starts. Open jobs may have been delivered already."""
 
     async def work() -> int:
-        async with database_engine() as engine:
+        async with database_engine(timeouts=LONG) as engine:
             return await backup.mark_restored(engine, ACTOR)
 
     out.print(f"{run(work())} jobs will ask the destination before they act.")
@@ -53,7 +54,7 @@ def verify_audit(
 ) -> None:
     """Verify the hash chain of the audit log, and state what that proves. Exit code 1: entries were changed or removed.
 
-    Without --head, the newest hash that a worker of this machine noted in DATA_DIR is used.
+    Without --head, the newest hash that a worker on this machine stored in DATA_DIR is used.
     """
     settings = read_settings()
 
@@ -76,7 +77,7 @@ def verify_audit(
     if result.problem or not result.contains_expected:
         raise typer.Exit(1)
     out.print(
-        "Verified: no entry was changed, inserted, or removed between others, unless all later hashes were rewritten."
+        "Verified: no entry was changed, inserted, or removed from the middle, unless all later hashes were rewritten."
     )
     if head is None:
         out.print(

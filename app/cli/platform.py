@@ -30,7 +30,7 @@ from platform_relay.settings import Settings
 
 STYLES: Final = {"confirmed": "green", "refuted": "red", "undecidable": "yellow"}
 BODY_CHARS: Final = 4000
-platform_cli = typer.Typer(no_args_is_help=True, help="The loyalty Platform.")
+platform_cli = typer.Typer(no_args_is_help=True, help="Test what the relay assumes about the Platform.")
 platform_cli.callback()(lambda: None)  # keeps `verify` a subcommand while it is the only one
 
 

@@ -8,8 +8,9 @@ from rich.table import Table
 from platform_relay.cli.context import run, services
 from platform_relay.cli.numbers import NUMBER, number
 from platform_relay.cli.terminal import ACTOR, out, print_json
-from platform_relay.privacy.erase import COUNTED, ErasureReceipt, erase
+from platform_relay.privacy.erase import erase
 from platform_relay.privacy.export import CustomerExport, export
+from platform_relay.privacy.receipt import COUNTED, ErasureReceipt
 
 privacy_cli = typer.Typer(no_args_is_help=True, help="Export and erase the data of one customer.")
 Customer = Annotated[str, typer.Argument(help="The store's id of the customer, or an e-mail address.")]

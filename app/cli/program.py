@@ -84,10 +84,10 @@ COMMANDS: Final = {
     "conformance": Command(
         "conformance",
         "check_adapter",
-        "Prove an adapter against a SANDBOX store. Creates and retires coupons there. Needs no database.",
+        "Test an adapter on a SANDBOX store. Creates and retires coupons there. Needs no database.",
     ),
     "shadow": Command("shadow", "shadow_cli", "The trial beside an existing connector."),
-    "webhooks": Command("webhooks", "webhooks_cli", "The store's webhooks to the relay."),
+    "webhooks": Command("webhooks", "webhooks_cli", "Install the store's webhooks to the relay."),
     "coupons": Command(
         "coupons",
         "coupons_cli",
@@ -96,11 +96,11 @@ COMMANDS: Final = {
     "rules": Command("rules", "rules_cli", "Define what the Platform's redeem rules are worth."),
     "keys": Command("keys", "keys_cli", "Create, list, rotate and revoke API keys."),
     "jobs": Command("jobs", "jobs_cli", "Act on a single job."),
-    "platform": Command("platform", "platform_cli", "The loyalty Platform."),
+    "platform": Command("platform", "platform_cli", "Test what the relay assumes about the Platform."),
     "privacy": Command("privacy", "privacy_cli", "Export and erase the data of one customer."),
-    "audit": Command("maintenance", "audit_cli", "The audit log."),
-    "bodies": Command("maintenance", "bodies_cli", "Encryption of stored bodies."),
-    "backup": Command("maintenance", "backup_cli", "After a restored backup."),
+    "audit": Command("maintenance", "audit_cli", "Verify the audit log."),
+    "bodies": Command("maintenance", "bodies_cli", "Encrypt stored bodies."),
+    "backup": Command("maintenance", "backup_cli", "Use a database that was restored from a backup."),
 }
 """In the order of `relay --help`. The module of a command is imported when the command is run, and no other."""
 

@@ -37,7 +37,7 @@ def reconcile(
         typer.Option(
             parser=number(0, 1e9),
             metavar=NUMBER,
-            help="Ignore what changed within the last seconds, as it may be in progress. Use 0 after a restore.",
+            help="Ignore changes of the last seconds, which may be in progress. Use 0 after a restore.",
         ),
     ] = 600.0,
     repair_differences: Annotated[bool, typer.Option("--repair", help="Repair the differences.")] = False,

@@ -91,7 +91,7 @@ def go_live(
             wiring.services(settings, url, "cli") as parts,
         ):
             if (unfinished := await switch.resend(parts.engine)) is not None:
-                out.print(f"The relay is live. {unfinished:,} further events of the chosen window are on their way.")
+                out.print(f"The relay is live. {unfinished:,} more events since the chosen time will be sent.")
                 return
             moment = in_utc(since)
             plan = await switch.preview(parts.engine, moment)
@@ -102,7 +102,7 @@ def go_live(
             live_at = await switch.go_live(parts.engine, moment, ACTOR)
             out.print(mark("live", "green"), f"since {live_at:%Y-%m-%d %H:%M:%S} UTC", sep="  ")
             if (sent := await switch.resend(parts.engine)) is not None:
-                out.print(f"{sent:,} events of the window are on their way.")
+                out.print(f"{sent:,} events since the chosen time will be sent.")
 
     run(work())
 

@@ -24,7 +24,7 @@ INTEGRATIONS: Final = (
     Path(sys.prefix) / "share" / "platform-relay" / "integrations",
 )
 """In a checkout, and where the wheel installs them."""
-webhooks_cli = typer.Typer(no_args_is_help=True, help="The store's webhooks to the relay.")
+webhooks_cli = typer.Typer(no_args_is_help=True, help="Install the store's webhooks to the relay.")
 webhooks_cli.callback()(lambda: None)  # keeps `install` a subcommand while it is the only one
 
 

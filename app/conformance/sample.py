@@ -25,12 +25,13 @@ from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core import exact_json
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.http import HttpClients, HttpResponse
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
 from platform_relay.core.plain_numbers import amount
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.core.setting_values import refuse_placeholder
 from platform_relay.inbox.events import EventKind
-from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,

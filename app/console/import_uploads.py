@@ -26,11 +26,12 @@ from platform_relay.core.database import map_database_errors
 from platform_relay.core.encryption import UnreadableBodyError
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.imports import importer
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.dry_run import DryRun, dry_run, last_of
-from platform_relay.imports.proposal import Choices
 from platform_relay.imports.review import Review, review
 from platform_relay.imports.runner import plan_of_upload
 from platform_relay.imports.runs import ImportBusyError
+from platform_relay.imports.statuses import REJECT, STATUSES, is_statement
 from platform_relay.imports.uploads import ChosenUpload, Upload, UploadGoneError, delete_unused, find_upload, local_copy
 from platform_relay.imports.values import DateOrder, DecimalMark
 from platform_relay.inbox.events import EventKind
@@ -38,11 +39,14 @@ from platform_relay.inbox.events import EventKind
 PATH: Final = f"{IMPORTS}/uploads"
 FIELD: Final = "field."
 """Beginning of the names of the controls that choose a column; the rest is the name of the field."""
+STATUS: Final = "status."
+"""Beginning of the names of the controls that choose the meaning of a payment status; the rest is the word in the file."""
 NOT_USED: Final = "-"
 """The choice that leaves a field out. A column is chosen with "=" and its name; without a choice, the guess decides."""
 LONGEST: Final = 500
 DECIMALS: Final[Mapping[str, DecimalMark]] = {",": ",", ".": "."}
 DATE_ORDERS: Final[Mapping[str, DateOrder]] = {"dmy": "dmy", "mdy": "mdy", "ymd": "ymd"}
+MEANINGS: Final = (*STATUSES, REJECT)
 OTHERS: Final = ("kind", "decimal", "date_order", "time_zone", "currency", "encoding", "sheet", "as_of")
 
 
@@ -54,6 +58,9 @@ def stated(upload: Upload, values: Mapping[str, str]) -> Upload:
         for name, value in _controls(values).items()
         if name.startswith(FIELD)
     )
+    statuses = tuple(
+        f"{name.removeprefix(STATUS)}={value}" for name, value in _controls(values).items() if name.startswith(STATUS)
+    )
     choices = Choices(
         fields,
         DECIMALS.get(texts["decimal"]),
@@ -62,6 +69,7 @@ def stated(upload: Upload, values: Mapping[str, str]) -> Upload:
         texts["currency"].upper() or None,
         texts["encoding"] or None,
         texts["sheet"] or None,
+        statuses,
     )
     kind = kind_of(texts["kind"]) if texts["kind"] else upload.kind
     return Upload(
@@ -103,6 +111,8 @@ def _add_pages(pages: Pages, router: APIRouter) -> None:
             review=shown,
             controls=controls,
             kinds=list(EventKind),
+            meanings=MEANINGS,
+            statuses=_statuses(controls, shown),
             mark=_mark(upload),
             dry=dry,
             live=build_url(f"{PATH}/{upload_id}/dry-run", **controls),
@@ -196,7 +206,7 @@ async def _found(pages: Pages, upload_id: UUID, values: Mapping[str, str]) -> Up
         upload = await find_upload(pages.services.engine, upload_id)
     if upload is None:
         raise PageError(
-            404, "This file is not kept any more", "It was imported or deleted, or a day is over. Upload it again."
+            404, "This file is not kept any more", "It was imported, deleted, or kept for a day. Upload it again."
         )
     return stated(upload, values)
 
@@ -213,8 +223,17 @@ def _controls(values: Mapping[str, str]) -> dict[str, str]:
     return {
         name: text
         for name, text in texts.items()
-        if (name in OTHERS and text) or (name.startswith(FIELD) and (text == NOT_USED or text.startswith("=")))
+        if (name in OTHERS and text)
+        or (name.startswith(FIELD) and (text == NOT_USED or text.startswith("=")))
+        or (name.startswith(STATUS) and is_statement(f"{name.removeprefix(STATUS)}={text}"))
     }
+
+
+def _statuses(controls: Mapping[str, str], shown: Review) -> dict[str, str]:
+    """The words of the file whose meaning was chosen or is asked for, each with what was chosen."""
+    unknown = (question.answers[0] for question in shown.questions if question.parameter == "status")
+    words = dict.fromkeys((answer.rpartition("=")[0] for answer in unknown), "")
+    return words | {name.removeprefix(STATUS): text for name, text in controls.items() if name.startswith(STATUS)}
 
 
 def _mark(upload: Upload) -> str:

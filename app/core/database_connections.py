@@ -20,9 +20,9 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import AdaptedConnection, Connection, Engine, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from platform_relay.core.database_server import TIMELINE, History, timeline_number
+from platform_relay.core.database_server import SYSTEM, TIMELINE, History, timeline_number
 from platform_relay.core.database_servers import NoWritableServerError as NoWritableServerError
-from platform_relay.core.database_servers import OldPrimaryError, Servers
+from platform_relay.core.database_servers import OldPrimaryError, OtherClusterError, Servers
 from platform_relay.core.failed_statements import note_failure
 
 if TYPE_CHECKING:
@@ -96,9 +96,13 @@ class ConnectionOpener:
             return
         task = self._histories.get(history)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._histories[history] = asyncio.create_task(_run(self._on_history, history))
+            task = self._histories[history] = asyncio.create_task(self._prepare(self._on_history, history))
         if not task.done():
             await asyncio.shield(task)
+
+    async def _prepare(self, on_history: Callable[[History], Awaitable[None]], history: History) -> None:
+        with self._servers.preparing():
+            await on_history(history)
 
     def mark_pooled(self, _: object, record: ConnectionPoolEntry) -> None:
         record.info[POOLED] = self._pooled
@@ -114,16 +118,18 @@ class ConnectionOpener:
         if known is None:
             connection.exec_driver_sql(self._session_settings(True))
             return
-        row = connection.exec_driver_sql(f"{self._session_settings(True)}, {TIMELINE}").one()
-        if row[-1] is not None and timeline_number(row[-1]) != known.timeline:
+        row = connection.exec_driver_sql(f"{self._session_settings(True)}, {SYSTEM}, {TIMELINE}").one()
+        system, timeline = row[-2:]
+        if timeline is None:  # a standby, which accepts no writes
+            return
+        if system != known.system:
+            connection.invalidate()
+            raise OtherClusterError(f"the pooler leads to the cluster {system}; it was {known.system}")
+        if timeline_number(timeline) != known.timeline:
             connection.invalidate()
             raise OldPrimaryError(
-                f"the pooler leads to a server on timeline {timeline_number(row[-1])}; it was on {known.timeline}"
+                f"the pooler leads to a server on timeline {timeline_number(timeline)}; it was on {known.timeline}"
             )
-
-
-async def _run(function: Callable[[History], Awaitable[None]], history: History) -> None:
-    await function(history)
 
 
 def watch_connections(engine: Engine, opener: ConnectionOpener, on_discard: Callable[[], None]) -> None:

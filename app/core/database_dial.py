@@ -10,7 +10,7 @@ connection that only waits.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast  # Any: the arguments of the event loop's own method
@@ -40,6 +40,11 @@ class Place:
     family: int = 0
     address: tuple[Any, ...] | None = None  # Any: the address of a socket, which depends on its family
 
+    def __str__(self) -> str:
+        """`db:5432`, with the address if the host is a name."""
+        shown = f"{self.host}:{self.port}"
+        return shown if self.address is None or self.address[0] == self.host else f"{shown} ({self.address[0]})"
+
 
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
@@ -63,9 +68,11 @@ class ServerConnection(_Connection):
             self.terminate()
 
 
-async def places_of(url: URL) -> list[Place]:
-    """All addresses of all hosts of the URL, in its order; names are resolved again. Raises OSError when no host is known."""
+async def places_of(url: URL, before: Iterable[Place] = ()) -> list[Place]:
+    """All addresses of all hosts of the URL, in its order; names are resolved again. A host that cannot be resolved has its
+    addresses of `before`. Raises OSError when no host can be resolved."""
     places: list[Place] = []
+    unresolved: set[tuple[str, int]] = set()
     unknown: OSError | None = None
     for host, port in hosts(url):
         if not host or host.startswith(("/", "@")):
@@ -78,10 +85,12 @@ async def places_of(url: URL) -> list[Place]:
             resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             unknown = error if isinstance(error, OSError) else OSError(str(error))
+            unresolved.add((host, port))
             continue
         places += [Place(host, port, family, address) for family, _, _, _, address in resolved]
     if not places and unknown is not None:
         raise unknown
+    places += [place for place in before if (place.host, place.port) in unresolved]
     return list(dict.fromkeys(places))
 
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 TIMELINE: Final = "CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
 """The timeline of a primary, in hexadecimal; null for a standby."""
+SYSTEM: Final = "(SELECT system_identifier FROM pg_control_system())"
+"""The id of the cluster."""
 _BASIC: Final = """pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
     current_setting('default_transaction_read_only') = 'on' AS read_only, pg_postmaster_start_time() AS started_at"""
-_STATE: Final = (
-    f"SELECT {_BASIC}, (SELECT system_identifier FROM pg_control_system()) AS system, {TIMELINE} AS timeline"  # noqa: S608  # constants only
-)
+_STATE: Final = f"SELECT {_BASIC}, {SYSTEM} AS system, {TIMELINE} AS timeline"
 _STATE_WITHOUT_HISTORY: Final = f"SELECT {_BASIC}, NULL AS system, NULL AS timeline"
-_NOT_SUPPORTED: Final = ("42501", "42883", "0A000")
+NOT_SUPPORTED: Final = ("42501", "42883", "0A000")
 """Insufficient privilege, undefined function, feature not supported: a service that is compatible with PostgreSQL."""
 
 
@@ -61,7 +61,7 @@ async def read_state(connection: "Driver") -> ServerState:
         async with connection.transaction():
             row = await connection.fetchrow(_STATE)
     except asyncpg.PostgresError as error:
-        if error.sqlstate not in _NOT_SUPPORTED:
+        if error.sqlstate not in NOT_SUPPORTED:
             raise
         async with connection.transaction():
             row = await connection.fetchrow(_STATE_WITHOUT_HISTORY)
@@ -81,12 +81,16 @@ def timeline_number(text: str) -> int:
 def newest(states: Iterable[ServerState], known: History | None = None) -> ServerState | None:
     """The server to work with, of those that answered, in the order of the URL: one that accepts writes, and of several
     that do, the one with the latest timeline. After a failover the old primary may accept writes as well; a server that is older
-    than `known` is left out. None: none accepts writes."""
+    than `known` is left out. One of the known cluster is taken before those of others. None: none accepts writes."""
+    writable = [
+        state
+        for state in states
+        if state.writable and not (state.history and known and state.history.is_older_than(known))
+    ]
+    same = [state for state in writable if state.history and known and state.history.system == known.system]
     best: ServerState | None = None
-    for state in states:
+    for state in same or writable:
         history = state.history
-        if not state.writable or (history and known and history.is_older_than(known)):
-            continue
         if best is None or (best.history and history and best.history.is_older_than(history)):
             best = state
     return best

@@ -8,10 +8,12 @@ accepts writes, the connections to the old primary are terminated, even if it an
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
 
+from platform_relay.core.background import keep_running
 from platform_relay.core.database_dial import Place, ServerConnection, SilentError, answer_within
 from platform_relay.core.database_server import read_state
 from platform_relay.core.database_servers import CONNECT_ERRORS, Servers
@@ -38,7 +40,8 @@ async def watch_servers(servers: Servers) -> None:
                     watched.pop(gone).cancel()
                 for place in places:
                     if place not in watched:
-                        watched[place] = asyncio.create_task(_watch(servers, place))
+                        watching = keep_running("watch_server", partial(_watch, servers, place), server=str(place))
+                        watched[place] = asyncio.create_task(watching)
             await asyncio.sleep(RESOLVE_SECONDS)
     finally:
         for task in watched.values():

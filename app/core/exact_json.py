@@ -60,6 +60,15 @@ def loads(raw: bytes) -> ExactJson:
     return value
 
 
+def webhook_json(raw: bytes) -> ExactJson:
+    """`loads` for the body of a webhook. A byte that is not UTF-8, such as in a text that the sender cut off, becomes the
+    replacement character (U+FFFD): the webhook is genuine, and must not be lost for its text. Raises ValueError."""
+    try:
+        return loads(raw)
+    except UnicodeDecodeError:
+        return loads(raw.decode("utf-8", "replace").encode())
+
+
 def dumps(value: object, *, indent: int = 0, surrogates: Literal["escape", "replace"] = "escape") -> bytes:
     """The JSON text of a value: Decimals as numbers with their digits. `indent`: spaces per level, 0 for one line.
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay import migrations
-from platform_relay.core.database import Timeouts, advisory_lock, create_engine, schema_of
+from platform_relay.core.database import Timeouts, advisory_lock, create_engine, schema_of, servers_of
 
 # A migration, or the wait for another replica's migration, may take long.
 LONG = Timeouts(statement=600.0, lock=600.0, idle_in_transaction=600.0)
@@ -43,6 +43,7 @@ async def upgrade(engine: AsyncEngine) -> None:
         return
     url, schema = engine.url.render_as_string(hide_password=False), schema_of(engine)
     migrator = create_engine(url, application_name="relay migrate", pool_size=1, timeouts=LONG, schema=schema)
+    servers_of(migrator).newest = servers_of(engine).newest  # of several clusters, the one that the process uses
     try:
         async with migrator.begin() as connection:
             await connection.execute(_LOCK, {"schema": schema})

@@ -100,6 +100,7 @@ class ReasonCode(StrEnum):
     # ------------------------------------------------------------------ customers, orders, products
     WAITING_FOR_CUSTOMER = "waiting_for_customer"
     CUSTOMER_STILL_UNKNOWN = "customer_still_unknown"
+    EARLIER_CALL_MAY_ARRIVE = "earlier_call_may_arrive"
     CUSTOMER_REJECTED = "customer_rejected"
     NO_CUSTOMER = "no_customer"
     ENTITY_NOT_FOUND = "entity_not_found"
@@ -231,14 +232,14 @@ class Reason:
     @property
     def text(self) -> str:
         """What happened and why: one or two English sentences."""
-        from platform_relay.core.reason_texts import TEXTS, render  # noqa: PLC0415  # the texts are not needed to make a reason
+        from platform_relay.core.reason_texts.rendering import TEXTS, render  # noqa: PLC0415  # the texts are not needed to make a reason
 
         return render(TEXTS[self.code].text, self.facts)
 
     @property
     def next_step(self) -> str:
         """What happens next, or what the operator can do."""
-        from platform_relay.core.reason_texts import TEXTS, render  # noqa: PLC0415  # as above
+        from platform_relay.core.reason_texts.rendering import TEXTS, render  # noqa: PLC0415  # as above
 
         return render(TEXTS[self.code].next_step, self.facts)
 

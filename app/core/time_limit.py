@@ -14,21 +14,21 @@ class TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._running: dict[_Attempt, float] = {}
+        self._running: dict[Attempt, float] = {}
         """The ends of the attempts by the event loop's clock, the earliest first."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def attempt(self) -> "_Attempt":
-        return _Attempt(self)
+    def attempt(self) -> "Attempt":
+        return Attempt(self)
 
-    def add(self, attempt: "_Attempt") -> None:
+    def add(self, attempt: "Attempt") -> None:
         loop = asyncio.get_running_loop()
         self._running[attempt] = end = loop.time() + self._seconds
         if self._loop is not loop:  # no timer runs, or it ended with its loop
             self._loop = loop
             loop.call_at(end, self._expire)
 
-    def remove(self, attempt: "_Attempt") -> None:
+    def remove(self, attempt: "Attempt") -> None:
         self._running.pop(attempt, None)
 
     def _expire(self) -> None:
@@ -44,7 +44,9 @@ class TimeLimit:
         self._loop = None
 
 
-class _Attempt:
+class Attempt:
+    """A block that ends with TimeoutError when its time is over, or `expire` was called."""
+
     __slots__ = ("_cancelling", "_expired", "_limit", "_task")
 
     def __init__(self, limit: TimeLimit) -> None:
@@ -68,5 +70,8 @@ class _Attempt:
         return False
 
     def expire(self) -> None:
+        """End it now. A second call does nothing: it would cancel the task once more than the block takes back."""
+        if self._expired:
+            return
         self._expired = True
         self._task.cancel()

@@ -25,7 +25,7 @@ from platform_relay.inbox.messages import PLATFORM, STORE, JobKind, redemption_c
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.platform.rules import AMOUNTS, NEEDS_VALUE, RewardKind
 from platform_relay.queue.queue import NewJob, enqueue
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 
 _DECIDE: Final = text("UPDATE coupon SET decision = CAST(:decision AS jsonb) WHERE code = :code")
 _LOCK: Final = text("SELECT code FROM coupon WHERE code = :code FOR UPDATE")

@@ -17,7 +17,7 @@ from platform_relay.alerts.alerts import resolve_alert
 from platform_relay.audit.record import audit
 from platform_relay.core.database import advisory_lock
 from platform_relay.core.reasons import Reason, ReasonCode, because, columns, stored
-from platform_relay.settings import IssuanceLimitSettings
+from platform_relay.setting_groups import IssuanceLimitSettings
 
 LIMIT_REACHED: Final = ReasonCode.ISSUANCE_LIMIT_REACHED
 """The reason of held coupons, and the code of the alert. A limit that is released and reached again is a new alert."""

@@ -33,7 +33,7 @@ from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.webhooks import redemption_of
 from platform_relay.queue.jobs import Job
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 from platform_relay.stores.base import (
     THE_STORE,
     CouponSpec,

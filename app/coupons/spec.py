@@ -13,7 +13,7 @@ from platform_relay.coupons.valuation_rules import RewardValue
 from platform_relay.coupons.verification_rules import email_differs
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.queue.jobs import Job
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 from platform_relay.stores.base import CouponKind, CouponSpec
 
 

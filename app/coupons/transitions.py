@@ -39,7 +39,7 @@ from platform_relay.coupons.records import COLUMNS, CouponRecord, RedemptionClai
 from platform_relay.coupons.valuation_rules import RewardValue
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import AMOUNTS
-from platform_relay.settings import IssuanceLimitSettings
+from platform_relay.setting_groups import IssuanceLimitSettings
 
 ALLOWED_FROM: Final[Mapping[str, tuple[str, ...]]] = {
     "pending": ("pending", "held", "refused"),

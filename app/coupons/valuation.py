@@ -18,7 +18,7 @@ from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.launcher import LauncherCache, LauncherFacts
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import AMOUNTS, PlatformRule, RewardKind
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 
 RULE_RECHECK: Final = 600.0
 """Seconds between two looks for a value. An operator's rule wakes the job at once."""

@@ -22,7 +22,7 @@ from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons.reward_rules import OperatorRule, rule_key
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import AMOUNTS, NEEDS_VALUE, PlatformRule, RewardKind, reward_kind
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 
 Source = Literal["embedded", "rule", "launcher", "operator"]
 

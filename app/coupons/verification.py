@@ -31,7 +31,7 @@ from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule
 from platform_relay.platform.webhooks import OTHER_NETWORK
 from platform_relay.queue.jobs import Job
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 
 MIN_RECHECK: Final = 1.0
 MAX_RECHECK: Final = 60.0

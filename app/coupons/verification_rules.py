@@ -28,7 +28,7 @@ from platform_relay.platform.client import IncompleteList
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import AMOUNTS, PlatformRule, RewardKind, reward_kind
 from platform_relay.platform.webhooks import FRIEND_REWARD, POINTS_REDEEMED, REFERRALS, TIER_REWARD
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 
 REWARD_LIST: Final = "the Platform's list of the customer's rewards"
 

@@ -13,7 +13,8 @@ from enum import IntEnum
 from typing import Final, Self
 from urllib.parse import quote
 
-from platform_relay.core.reason_texts import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN, render
+from platform_relay.core.reason_texts.rendering import render
+from platform_relay.core.reason_texts.text import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN
 from platform_relay.core.reasons import ReasonCode
 
 
@@ -97,9 +98,9 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "coupon_used": Cause(FINE),
     "older_than_history": Cause(
         FINE,
-        "[The Platform has {what}. What was received about it][The id {id} is of {received} UTC, which] is older than the history"
-        " (HISTORY).",
-        "No action needed. If messages are exported before they leave (HISTORY_EXPORT), they are in the exported files.",
+        "[The Platform has {what}. The messages about it were deleted after HISTORY.] [The id {id} is from {received} UTC."
+        " Messages of that time were deleted after HISTORY.]",
+        "No action needed. If HISTORY_EXPORT was set, they are in the exported files.",
     ),
     "stored_only": Cause(FINE, "The message was stored. It does not require a delivery.", NO_ACTION),
     # ------------------------------------------------------------------------------------------- expected

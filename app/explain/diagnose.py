@@ -11,7 +11,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from platform_relay.core import exact_json, plain_numbers
-from platform_relay.core.reason_texts import render
+from platform_relay.core.reason_texts.rendering import render
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.explain.causes import (
     BLOCKED,

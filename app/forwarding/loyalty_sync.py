@@ -22,7 +22,7 @@ class SyncLoyalty:
             explanation = "this store cannot keep a customer's tier and points (docs/stores.md, STORE__LOYALTY_SYNC)"
             return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
         try:
-            body = cast("JsonValue", exact_json.loads(job.body))  # with Decimals instead of floats
+            body = cast("JsonValue", exact_json.webhook_json(job.body))  # with Decimals instead of floats
         except ValueError:
             body = None
         if not isinstance(body, dict):

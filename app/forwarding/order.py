@@ -5,7 +5,8 @@ The response to a second POST is not documented, so no second POST is sent befor
     never sent                   POST;  "already exists" → PATCH
     sent, or possibly arrived    PATCH; "Order not found" → POST
     sent by another connector    the same, after a trial (`trial.mode`)
-    sent before a failover       the same, if its record may be missing (`jobs.failover`)
+    sent before a failover       the same, if its record may be missing (`jobs.failover`); no POST while a call of that time
+                                 may still arrive
     "Customer not found"         the customer is sent first, in its own lane, and the order waits for it
     the store's own order, never sent, names no customer and no e-mail address    skipped: nothing is sent
 """
@@ -42,11 +43,13 @@ UNPAID: Final = ("voided", "expired")
 """Orders with these statuses will never be paid, so they have not used a coupon."""
 RECHECK: Final = 300.0
 """Seconds. Normally the customer's delivery wakes the order earlier."""
+FAILOVER: Final = "failover"
+"""What an order waits for after a failover. Only time ends it."""
 
 
 class ForwardOrder:
     """`sent_by_another`: whether another connector, or this relay before a failover, may have sent an order that was created
-    then (None: not known)."""
+    then (None: not known). `may_still_arrive`: for how many seconds a call that was begun before a failover may still arrive."""
 
     def __init__(
         self,
@@ -56,8 +59,10 @@ class ForwardOrder:
         alerts: Alerts,
         compute: ComputeProcess,
         sent_by_another: Callable[[datetime | None], bool] = lambda _: False,
+        may_still_arrive: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._sent_by_another = sent_by_another
+        self._may_still_arrive = may_still_arrive
         self._platform = platform
         self._coupons = coupons
         self._customers = customers
@@ -80,21 +85,33 @@ class ForwardOrder:
             and not follow_ups
         ):
             return Skip(because(ReasonCode.NO_BUYER))
-        response = await self._send(order, update_first=update_first or self._sent_by_another(order.created_at))
-        if isinstance(response, Rejected):
-            if response.kind is RejectionKind.CUSTOMER_NOT_FOUND:
-                return await self._without_customer(job, order, response)
-            if response.kind in (RejectionKind.ALREADY_EXISTS, RejectionKind.ORDER_NOT_FOUND):
-                return Retry(response.contradicts("order", order.id), evidence=response.evidence)
+        sent_by_another = self._sent_by_another(order.created_at)
+        wait = self._may_still_arrive() if sent_by_another else 0.0
+        response = await self._send(order, update_first=update_first or sent_by_another, create=not wait)
+        if isinstance(response, Rejected) and (outcome := await self._rejected(job, order, response, wait)) is not None:
+            return outcome
         return outcome_of(response, order.digest, follow_ups)
 
-    async def _send(self, order: PreparedOrder, *, update_first: bool) -> PlatformResponse:
-        create = partial(self._platform.create_order, order.create)
-        update = partial(self._platform.update_order, order.id, order.update)
-        first, second = (update, create) if update_first else (create, update)
+    async def _rejected(self, job: Job, order: PreparedOrder, response: Rejected, wait: float) -> Outcome | None:
+        """What follows from a rejection of an order; None if it is no special one."""
+        match response.kind:
+            case RejectionKind.CUSTOMER_NOT_FOUND:
+                return await self._without_customer(job, order, response)
+            case RejectionKind.ORDER_NOT_FOUND if wait:
+                return Wait(because(ReasonCode.EARLIER_CALL_MAY_ARRIVE), FAILOVER, wait, evidence=response.evidence)
+            case RejectionKind.ALREADY_EXISTS | RejectionKind.ORDER_NOT_FOUND:
+                return Retry(response.contradicts("order", order.id), evidence=response.evidence)
+            case _:
+                return None
+
+    async def _send(self, order: PreparedOrder, *, update_first: bool, create: bool) -> PlatformResponse:
+        """`create`: whether an order that is not there, after `update_first`, may be created."""
+        post = partial(self._platform.create_order, order.create)
+        patch = partial(self._platform.update_order, order.id, order.update)
+        first, second = (patch, post) if update_first else (post, patch)
         other_way = RejectionKind.ORDER_NOT_FOUND if update_first else RejectionKind.ALREADY_EXISTS
         response = await first()
-        if isinstance(response, Rejected) and response.kind is other_way:
+        if create and isinstance(response, Rejected) and response.kind is other_way:
             response = await second()
         return response
 

@@ -38,6 +38,6 @@ def _left(identifier: UUID, now: datetime, history: timedelta) -> str | None:
     if received is None:
         return None
     return (
-        f"The id {identifier} is of {received:%Y-%m-%d %H:%M} UTC, which is older than the history: the relay deletes"
+        f"The id {identifier} is from {received:%Y-%m-%d %H:%M} UTC, which is older than the history: the relay deletes"
         f" finished messages after {history.days} days (HISTORY). If they were exported, the id is in the exported files."
     )

@@ -16,8 +16,11 @@ DecimalMark: TypeAlias = Literal[",", "."]
 LONGEST: Final = 64
 """Characters of a number with its currency."""
 _DIGITS: Final = frozenset("0123456789")
-_SPACES: Final = str.maketrans({**dict.fromkeys("\xa0\u2007\u2009\u202f", " "), "\u2212": "-", "\u2019": "'"})
-"""No-break, figure and thin spaces, the minus sign, and the apostrophe that Switzerland writes between thousands."""
+_SPACES: Final = str.maketrans(
+    {**dict.fromkeys("\xa0\u2007\u2009\u202f", " "), "\u2212": "-", "\u2019": "'", "\uffe5": "¥", "\uffe6": "₩"}
+)
+"""No-break, figure and thin spaces, the minus sign, the apostrophe that Switzerland writes between thousands, and symbols of the
+width of Japanese letters."""
 _NO_CENTS: Final = ("-", "--", "–", "—")
 """What is written after the decimal mark for "no cents": `12,-` and `12.–`."""
 
@@ -38,10 +41,16 @@ SYMBOLS: Final = {
     "€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₪": "ILS", "₫": "VND", "₱": "PHP", "₺": "TRY", "₽": "RUB", "₴": "UAH",
     "₦": "NGN", "₸": "KZT", "₾": "GEL", "zł": "PLN", "Kč": "CZK", "Ft": "HUF", "лв": "BGN", "R$": "BRL", "US$": "USD",
     "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "NT$": "TWD", "S$": "SGD", "MX$": "MXN",
+    "JP¥": "JPY", "円": "JPY", "CN¥": "CNY",
 }  # fmt: skip
 """Symbols of one currency each (Unicode CLDR, the symbols of the root and English locales, and of the currency's own)."""
 SHARED_SYMBOLS: Final = frozenset(("$", "¥", "kr", "kr.", "Fr.", "Rs", "Rs.", "R", "RM", "lei", "¤"))
 """Symbols that several currencies share, or that name none of them alone: they are read past."""
+
+
+_WHOLE: Final = "¥円₩₫"
+_WHOLE_CODES: Final = ("JPY", "KRW", "VND", "CNY")
+"""Currencies of these symbols. None of them has three decimal places, so that `¥1,200` has one meaning."""
 
 
 class CellNumber(str):
@@ -64,7 +73,13 @@ def parse_number(text: str, decimal: DecimalMark | None) -> Decimal:
     if isinstance(text, CellNumber):
         decimal = "."
     written = _split(text)
-    number = plain_numbers.decimal(_plain(written.digits, decimal))
+    try:
+        digits = _plain(written.digits, decimal)
+    except AmbiguousValueError:
+        if written.currency not in _WHOLE_CODES and not set(_WHOLE) & set(text.translate(_SPACES)):
+            raise
+        digits = "".join(_groups(written.digits)[0])
+    number = plain_numbers.decimal(digits)
     return -number if written.negative and number else number
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final, get_args
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
@@ -17,47 +17,37 @@ from pydantic import JsonValue
 from platform_relay.core import exact_json
 from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.imports.amounts import CellNumber
-from platform_relay.imports.id_values import damage_of, is_placeholder
-from platform_relay.imports.mapping import BIRTHDAY
+from platform_relay.imports.column_names import BIRTHDAY, IDS, TIMES, names_utc
+from platform_relay.imports.id_reading import is_no_customer, read_id, with_plain_ids
+from platform_relay.imports.statuses import read_status
+from platform_relay.imports.text_values import TEXTS, text_problem
 from platform_relay.imports.values import DateOrder, DecimalMark, currency_of, parse_month_day, parse_number, parse_time
-from platform_relay.inbox.events import EventKind, FinancialStatus
+from platform_relay.inbox.events import EventKind
 
-IDS: Final = ("id", "customerId")
 AMOUNTS: Final = ("totalPrice", "subtotalPrice", "refundedAmount")
-TIMES: Final = ("createdAt", "updatedAt")
 DATES: Final = (BIRTHDAY, *TIMES)
 _INTEGERS: Final = ("birthdayMonth", "birthdayDay")
 MAX_TIME: Final = 64
 """Characters of a time."""
+_MAILTO: Final = "mailto:"
 _PLACES: Final = Decimal("0.0001")
 MAX_DIGITS: Final = 15
 """Digits of an amount before its decimal mark."""
 _ZONE: Final = re.compile(r"[+-][0-9]{2}:?[0-9]{2}|UTC|Z")
-_STATUSES: Final[Mapping[str, str]] = {
-    **{status: status for status in get_args(FinancialStatus)},
-    "completed": "paid",
-    "complete": "paid",
-    "processing": "paid",
-    "on_hold": "pending",
-    "unpaid": "pending",
-    "failed": "voided",
-    "cancelled": "voided",
-    "canceled": "voided",
-}
-"""Payment states in exports, and the Platform's name for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a file writes what can have two meanings. `decimal` and `date_order` are by field. `time_zone` is the zone of times
     without one (IANA; None: UTC), `currency` that of orders without one. `rounded`: fields with ids of which a spreadsheet
-    rounded the long ones."""
+    rounded the long ones. `statuses`: the payment status by the word in the file (`statuses.word_of`)."""
 
     decimal: Mapping[str, DecimalMark] = field(default_factory=dict)
     date_order: Mapping[str, DateOrder] = field(default_factory=dict)
     time_zone: str | None = None
     currency: str | None = None
     rounded: tuple[str, ...] = ()
+    statuses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,73 +74,92 @@ def convert(
         event = {name: value for name, value in values.items() if name not in used}
     result = Converted(event)
     for name, column in mapping.items():
-        if not column or column not in values:
-            continue
-        value = values[column]
-        text = value if isinstance(value, CellNumber) else value.strip() if isinstance(value, str) else None
-        if value is None or text == "" or (name == "customerId" and _is_no_customer(text)):
-            result.empty.add(name)
-            if not flat and name != BIRTHDAY:
-                event[name] = None
-            continue
-        if (
-            text is not None
-            and flat
-            and name in IDS
-            and (damage := _damage(text, column, rounded=name in reading.rounded))
-        ):
-            result.unreadable[name], result.damaged = damage, result.damaged or f"{name}: {_label(text)}{damage}"
-            continue
-        try:
-            _set(event, kind, name, value if text is None else text, reading, flat=flat)
-        except ValueError as error:
-            result.unreadable[name] = str(error)
+        if column and column in values:
+            _add(result, kind, name, column, values[column], reading, flat=flat)
     if kind is EventKind.ORDER and flat and "currency" not in event and "currency" not in result.unreadable:
         _add_currency(event, values.get(mapping.get("totalPrice", "")), reading)
     return result
 
 
-def _is_no_customer(text: str | None) -> bool:
-    """Whether an order has no customer: WooCommerce writes 0 for a guest."""
-    return text is not None and is_placeholder(text)
+def _add(
+    result: Converted, kind: EventKind, name: str, column: str, value: JsonValue, reading: Reading, *, flat: bool
+) -> None:
+    """Add the value of one column, or why it was left out."""
+    if isinstance(value, str) and not isinstance(value, CellNumber):
+        value = value.strip()
+    if value is None or value == "" or (name == "customerId" and is_no_customer(value)):
+        result.empty.add(name)
+        if not flat and name != BIRTHDAY:
+            result.event[name] = None
+        return
+    try:
+        if name in IDS:
+            result.event[name] = read_id(kind, name, value, column, rounded=name in reading.rounded, dates=flat)
+        elif lost := _set(result.event, name, column, value, reading, flat=flat):
+            result.unreadable[name] = lost
+    except ValueError as error:
+        result.unreadable[name] = str(error)
+        if name in IDS:
+            result.damaged = result.damaged or f"{name}: {_label(value)}{error}"
 
 
-def _label(text: str) -> str:
+def _label(value: JsonValue) -> str:
     """The text as the beginning of a sentence; nothing for a number, which can be a customer's id."""
-    return f"{text[:MAX_TIME]} " if any(character.isalpha() or character == "#" for character in text) else ""
-
-
-def _damage(text: str, column: str, *, rounded: bool) -> str | None:
-    """`damage_of`, also for a row that repeats the names of the columns, as files that were joined have it."""
-    if text.casefold() == column.casefold():
-        return "is the name of the column, so the row is a second header"
-    return damage_of(text, rounded=rounded)
+    if not isinstance(value, str) or not any(character.isalpha() or character == "#" for character in value):
+        return ""
+    return f"{value[:MAX_TIME]} "
 
 
 def _set(
-    event: dict[str, JsonValue], kind: EventKind, name: str, value: JsonValue, reading: Reading, *, flat: bool
-) -> None:
-    """Set the field. Raises ValueError if the text cannot be read; a value of another kind is checked by the event's model."""
+    event: dict[str, JsonValue], name: str, column: str, value: JsonValue, reading: Reading, *, flat: bool
+) -> str | None:
+    """Set the field. Returns why a part of the value was left out. Raises ValueError if the text cannot be read; a value of
+    another kind is checked by the event's model."""
     if not isinstance(value, str):
-        event[name] = value
+        event[name] = with_plain_ids(name, value)
     elif name == BIRTHDAY:
         event["birthdayMonth"], event["birthdayDay"] = parse_month_day(value, reading.date_order.get(name))
-    elif name in _INTEGERS and is_count(value):
-        event[name] = integer(value)
-    elif name in TIMES:
-        event[name] = _utc(value, _zone_of(reading.time_zone), reading.date_order.get(name))
-    elif name in AMOUNTS and flat:
-        event[name] = _amount(parse_number(value, reading.decimal.get(name)))
     elif name == "tags":
-        event[name] = [tag.strip() for tag in re.split(r"[;,|]", value) if tag.strip()] or None
-    elif name == "discountCodes" and flat:
-        event[name] = [{"code": code.strip()} for code in re.split(r"[;,|]", value) if code.strip()]
-    elif name == "financialStatus" and kind is EventKind.ORDER:
-        event[name] = _STATUSES.get(re.sub(r"[\s-]+", "_", value.lower().removeprefix("wc-")), value)
-    elif name == "currency":
-        event[name] = (currency_of(value) if flat else None) or value.upper()
+        tags, lost = _parts(name, value)
+        event[name] = list(tags) or None
+        return lost
+    elif flat and name in AMOUNTS:
+        event[name] = _amount(parse_number(value, reading.decimal.get(name)))
+    elif flat and name == "discountCodes":
+        codes, lost = _parts(name, value)
+        event[name] = [{"code": code} for code in codes]
+        return lost
     else:
-        event[name] = value
+        event[name] = _read(name, column, value, reading, flat=flat)
+    return None
+
+
+def _read(name: str, column: str, text: str, reading: Reading, *, flat: bool) -> str | int:
+    """The value of a field in a text. Raises ValueError."""
+    if name in TEXTS and (problem := text_problem(name, text)):
+        raise ValueError(problem)
+    if name in _INTEGERS and is_count(text):
+        return integer(text)
+    if name in TIMES:
+        zone = None if names_utc(column) else reading.time_zone
+        return _utc(text, _zone_of(zone), reading.date_order.get(name))
+    if name == "financialStatus":
+        return read_status(text, reading.statuses)
+    if name == "currency":
+        return (currency_of(text) if flat else None) or text.upper()
+    if name == "email" and text[: len(_MAILTO)].lower() == _MAILTO:
+        return text[len(_MAILTO) :]
+    return text
+
+
+def _parts(name: str, text: str) -> tuple[list[str], str | None]:
+    """The texts in a list such as `a, b`, and why one was left out. Raises ValueError if all were."""
+    parts = [part.strip() for part in re.split(r"[;,|]", text) if part.strip()]
+    problems = {part: problem for part in parts if (problem := text_problem(name, part)) is not None}
+    if parts and problems.keys() >= set(parts):
+        raise ValueError(next(iter(problems.values())))
+    lost = next((f"contains {part[:MAX_TIME]}, which {problem}" for part, problem in problems.items()), None)
+    return [part for part in parts if part not in problems], lost
 
 
 def _amount(number: Decimal) -> str:

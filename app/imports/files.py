@@ -7,7 +7,7 @@
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final
@@ -26,6 +26,7 @@ from platform_relay.imports.file_rows import (
     check_duplicates,
 )
 from platform_relay.imports.json_file import MAX_DEPTH, json_rows, ndjson_rows
+from platform_relay.imports.nested_columns import nested_columns
 from platform_relay.imports.xlsx_file import xlsx_columns, xlsx_rows
 
 __all__ = [
@@ -50,6 +51,8 @@ _ENDINGS: Final[dict[str, FileFormat]] = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".xlsx": "xlsx", ".xlsm": "xlsx",
     ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json",
 }  # fmt: skip
+_FORM_HEAD: Final = 500
+"""Bytes in which a form names its first part."""
 _OTHERS: Final = {
     ".xls": "a workbook of an old Excel; open it in a spreadsheet, and save it as .xlsx or as CSV UTF-8",
     ".xlsb": "a binary workbook; open it in Excel, and save it as .xlsx or as CSV UTF-8",
@@ -100,20 +103,53 @@ def read_rows(
 
 
 def file_columns(file: IO[bytes], file_format: FileFormat, options: FileOptions | None = None) -> FileColumns:
-    """The columns, and what was found out about the file; of JSON the names in the first rows. Raises ValueError, also for an
-    option that the format does not have."""
+    """The columns, and what was found out about the file; of JSON the names in the first rows, and nested ones that a guess
+    knows. Raises ValueError, also for an option that the format does not have."""
     if options is not None and options.encoding is not None and file_format != "csv":
         raise ValueError("only a CSV file has an encoding that can be named")
     if options is not None and options.sheet is not None and file_format != "xlsx":
         raise ValueError("only a workbook (.xlsx) has sheets")
+    _refuse_form(file)
     match file_format:
         case "csv":
             return csv_columns(file, options or FileOptions())
         case "xlsx":
             return xlsx_columns(file, options or FileOptions())
         case _:
-            first = [row.values for row in islice(read_rows(file, file_format), SAMPLE_ROWS)]
-            return FileColumns(tuple(dict.fromkeys(name for values in first for name in values)), FileFacts())
+            rows = list(islice(read_rows(file, file_format), SAMPLE_ROWS))
+            if file_format == "ndjson" and rows and rows[0].problem is not None:
+                _refuse_other_json(file, rows)
+            first = [row.values for row in rows]
+            names = dict.fromkeys(name for values in first for name in values)
+            return FileColumns((*names, *nested_columns(first)), FileFacts())
+
+
+def _refuse_form(file: IO[bytes]) -> None:
+    """Raises ValueError for the body of a form of a web page, which `curl -F` makes of a file."""
+    file.seek(0)
+    begin = file.read(_FORM_HEAD)
+    file.seek(0)
+    if begin.startswith(b"--") and b"\ncontent-disposition: form-data" in begin.lower():
+        raise ValueError(
+            "the file is within a form (multipart/form-data); send the file itself as the body, with curl --data-binary @FILE"
+            " instead of -F"
+        )
+
+
+def _refuse_other_json(file: IO[bytes], rows: Sequence[FileRow]) -> None:
+    """Raises ValueError for a file that is not NDJSON: one array, or none of whose first rows is an object."""
+    file.seek(0)
+    begin = file.read(CHUNK).lstrip(b"\xef\xbb\xbf \t\r\n")
+    is_array = begin.startswith(b"[")
+    if not is_array and any(row.problem is None for row in rows):
+        return
+    if is_array or begin.startswith(b"{"):
+        what = "one JSON array" if is_array else "JSON over several lines"
+        raise ValueError(
+            f"the file is {what}, and NDJSON has one object in each line; import it as JSON (a name that ends with .json, or"
+            " application/json), which reads arrays"
+        )
+    raise ValueError("none of the first lines is a JSON object; NDJSON has one object in each line")
 
 
 def column_names(file: IO[bytes], file_format: FileFormat, options: FileOptions | None = None) -> list[str]:

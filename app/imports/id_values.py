@@ -66,13 +66,24 @@ def is_placeholder(text: str) -> bool:
     return text.lower() in _PLACEHOLDERS or not any(character.isalnum() for character in text)
 
 
-def damage_of(text: str, *, rounded: bool = False) -> str | None:
+def is_formula_error(text: str) -> bool:
+    """Whether the text is what a spreadsheet shows for a formula without a result: `#NAME?`, `#N/A`, `#####`."""
+    return _FORMULA_ERROR.fullmatch(text) is not None
+
+
+def is_shortened_number(text: str) -> bool:
+    """Whether the text is a long number as a spreadsheet shows it: `4.91512E+12`."""
+    return _EXPONENT.fullmatch(text) is not None
+
+
+def damage_of(text: str, *, rounded: bool = False, dates: bool = True) -> str | None:
     """Why the text cannot be an id although it is in a column of ids, as the end of a sentence that begins with the text;
-    None if it can. `rounded`: `are_rounded` is true for the ids of the column."""
+    None if it can. `rounded`: `are_rounded` is true for the ids of the column. `dates`: a date is damage, as a spreadsheet
+    makes one of `3-4`; in JSON it is an id such as `Set-10`."""
     for form, damage in _DAMAGES:
         if form.fullmatch(text):
             return damage
-    if _is_date(text):
+    if dates and _is_date(text):
         return f"is an id that a spreadsheet changed into a date; {_EXPORT_AGAIN}"
     if rounded and _zeros(text):
         return f"is a number that a spreadsheet rounded to {EXACT_DIGITS} digits, so the id is lost; {_EXPORT_AGAIN}"

@@ -7,88 +7,17 @@ addresses from columns whose values contain `@`. A guess that can be wrong is in
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Literal
 
 from platform_relay.core.plain_numbers import integer, is_count
+from platform_relay.imports.column_names import BIRTHDAY, IDS, aliases, mappable_fields, plain, uncertain_aliases
 from platform_relay.imports.id_values import damage_of, is_token, looks_like_id
 from platform_relay.imports.values import currency_of
 from platform_relay.inbox.events import EVENTS, EventKind
 
-BIRTHDAY: Final = "birthday"
-"""A field of the mapping only: a date that fills `birthdayMonth` and `birthdayDay`."""
-_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
-    "id": ("id", "externalid", "{kind}id", "entityid"),
-    "email": ("email", "emailaddress", "mail", "customeremail", "billingemail", "useremail"),
-    "name": ("name", "fullname", "displayname", "customername"),
-    "firstName": ("firstname", "givenname", "forename", "billingfirstname"),
-    "lastName": ("lastname", "surname", "familyname", "billinglastname"),
-    "phone": ("phone", "telephone", "phonenumber", "billingphone", "mobile"),
-    "birthdayMonth": ("birthdaymonth", "birthmonth"),
-    "birthdayDay": ("birthdayday", "birthday"),
-    BIRTHDAY: ("birthday", "birthdate", "dateofbirth", "dob"),
-    "tags": ("tags", "customertags", "groups"),
-    "createdAt": (
-        *("createdat", "created", "datecreated", "datecreatedgmt", "dateregistered", "registered", "orderdate"),
-        *("purchasedate", "createdon", "customersince", "registrationdate", "signupdate"),
-    ),
-    "updatedAt": ("updatedat", "updated", "modified", "datemodified", "datemodifiedgmt", "lastmodified", "changedat"),
-    "customerId": ("customerid", "userid", "buyerid", "customeruser", "customer", "user", "buyer"),
-    "financialStatus": ("financialstatus", "paymentstatus", "status", "orderstatus"),
-    "currency": ("currency", "currencycode", "ordercurrency"),
-    "totalPrice": ("totalprice", "total", "ordertotal", "grandtotal", "amount"),
-    "subtotalPrice": ("subtotalprice", "subtotal", "ordersubtotal"),
-    "refundedAmount": ("refundedamount", "totalrefunded"),
-    "title": ("title", "name", "productname", "producttitle"),
-    "imageUrl": ("imageurl", "image", "imagesrc", "images", "thumbnail"),
-    "status": ("status", "state", "published"),
-    "externalUrlHandle": ("externalurlhandle", "handle", "slug", "urlkey", "permalink"),
-}
-_MORE_IDS: Final[Mapping[EventKind, tuple[str, ...]]] = {
-    EventKind.CUSTOMER: ("userid", "customernumber"),
-    EventKind.ORDER: ("ordernumber", "number", "incrementid", "order", "orderno"),
-    EventKind.PRODUCT: ("sku",),
-}
-_OTHER_LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
-    "email": ("emailadresse", "mailadresse", "kundenemail", "adresseemail", "adressemail", "courriel"),
-    "name": ("vollstandigername", "kundenname", "nomcomplet", "nomduclient"),
-    "firstName": ("vorname", "prenom"),
-    "lastName": ("nachname", "familienname", "nom", "nomdefamille"),
-    "phone": ("telefon", "telefonnummer", "handy", "mobil", "mobilnummer"),
-    BIRTHDAY: ("geburtstag", "geburtsdatum", "datedenaissance"),
-    "createdAt": ("bestelldatum", "erstelltam", "registriertam", "kundeseit", "datedecommande", "datedecreation"),
-    "updatedAt": ("geandertam", "geaendertam", "zuletztgeandert", "aktualisiertam", "datedemodification", "modifiele"),
-    "customerId": ("kundenid", "kundennummer", "kundennr", "idclient", "numeroclient"),
-    "financialStatus": ("zahlungsstatus", "bestellstatus", "statut", "statutdepaiement"),
-    "currency": ("wahrung", "waehrung", "devise"),
-    "totalPrice": ("gesamtsumme", "gesamtbetrag", "gesamt", "gesamtpreis", "totalttc", "montanttotal"),
-    "subtotalPrice": ("zwischensumme", "soustotal"),
-    "title": ("titel", "produktname", "artikelname", "titre", "nomduproduit"),
-}
-"""Names of columns in German and French files, without accents."""
-_MORE_BY_KIND: Final[Mapping[tuple[EventKind, str], tuple[str, ...]]] = {
-    (EventKind.CUSTOMER, "id"): ("kundenid", "idclient", "kundennummer", "kundennr", "numeroclient", "identifiant"),
-    (EventKind.ORDER, "id"): (
-        "bestellid",
-        "idcommande",
-        "bestellnummer",
-        "bestellnr",
-        "auftragsnummer",
-        "numerodecommande",
-    ),
-    (EventKind.ORDER, "createdAt"): ("date", "datum"),
-    (EventKind.PRODUCT, "id"): ("produktid", "artikelid", "idproduit", "artikelnummer", "artikelnr"),
-}
-_UNCERTAIN_NAMES: Final = frozenset(
-    {"customernumber", "ordernumber", "number", "incrementid", "order", "orderno", "sku", "customer", "user", "buyer"}
-    | {"kundennummer", "kundennr", "numeroclient", "identifiant", "artikelnummer", "artikelnr"}
-    | {"bestellnummer", "bestellnr", "auftragsnummer", "numerodecommande"}
-)
-"""Names of columns that hold the store's id in some exports only."""
-_IDS: Final = ("id", "customerId")
 _CERTAIN_SHARE: Final = 0.9
 """A column of ids has at least this share of values with a digit."""
 _POSSIBLE_SHARE: Final = 0.5
@@ -113,12 +42,6 @@ class Guess:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def mappable_fields(kind: EventKind) -> tuple[str, ...]:
-    """The fields that a guess can fill."""
-    names = tuple(name for name in EVENTS[kind].model_fields if name in _ALIASES)
-    return (*names, BIRTHDAY) if kind is EventKind.CUSTOMER else names
-
-
 def known_fields(kind: EventKind) -> tuple[str, ...]:
     """The fields that a column can fill."""
     names = tuple(EVENTS[kind].model_fields)
@@ -133,16 +56,14 @@ def required_fields(kind: EventKind) -> tuple[str, ...]:
 def guess_mapping(kind: EventKind, columns: Iterable[Column], *, typed: bool = False) -> Guess:
     """A mapping by the names and values of the columns. Each column is used once, for the first field that it fits.
     `typed`: the values come from JSON, so that only their names decide."""
-    plain = [(column, _plain(column.name)) for column in columns]
+    named = [(column, plain(column.name)) for column in columns]
     guess = Guess()
     for name in mappable_fields(kind):
-        for alias in _aliases(kind, name):
-            column = next(
-                (option for option, text in plain if text == alias and option.name not in guess.mapping.values()), None
-            )
-            if column is None or (name == BIRTHDAY and "birthdayMonth" in guess.mapping):
+        for alias, column in _candidates(kind, name, named):
+            if column.name in guess.mapping.values() or (name == BIRTHDAY and "birthdayMonth" in guess.mapping):
                 continue
-            doubt = None if typed and alias not in _UNCERTAIN_NAMES else _doubt(name, alias, column)
+            is_uncertain = alias in uncertain_aliases(kind, name)
+            doubt = None if typed and not is_uncertain else _doubt(name, alias, column, is_uncertain=is_uncertain)
             if doubt == "refused":
                 guess.refused.setdefault(name, column.name)
                 continue
@@ -153,25 +74,31 @@ def guess_mapping(kind: EventKind, columns: Iterable[Column], *, typed: bool = F
     return guess
 
 
-def _aliases(kind: EventKind, name: str) -> tuple[str, ...]:
-    singular = str(kind).removesuffix("s")
-    aliases = tuple(alias.format(kind=singular) for alias in _ALIASES[name])
-    more = _MORE_IDS[kind] if name == "id" else ()
-    return (*aliases, *more, *_OTHER_LANGUAGES.get(name, ()), *_MORE_BY_KIND.get((kind, name), ()))
+def _candidates(kind: EventKind, name: str, named: Sequence[tuple[Column, str]]) -> list[tuple[str, Column]]:
+    """The columns with a name of the field, the preferred ones first. Those without a value are the last ones; of JSON, also an
+    object has none, but its members can be columns."""
+    options = [(alias, column) for alias in aliases(kind, name) for column, text in named if text == alias]
+    uncertain = uncertain_aliases(kind, name)
+
+    def rank(candidate: tuple[str, Column]) -> int:
+        alias, column = candidate
+        if not column.values:
+            return 3
+        if alias in uncertain:
+            return 2  # only of ids
+        is_constant = len(column.values) > 1 and len(set(column.values)) == 1
+        return 1 if name == "id" and is_constant else 0  # such as the id of the store in each row
+
+    return sorted(options, key=rank)
 
 
-def _plain(name: str) -> str:
-    """The letters and digits of a column's name, without case and accents."""
-    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name.casefold()))
-
-
-def _doubt(name: str, alias: str, column: Column) -> Doubt | Literal["refused"] | None:
+def _doubt(name: str, alias: str, column: Column, *, is_uncertain: bool) -> Doubt | Literal["refused"] | None:
     """Why the column may not be the one of the field; `refused`: its values cannot be."""
     values = column.values
     if not values:
-        return None if alias not in _UNCERTAIN_NAMES else "refused"
-    if name in _IDS:
-        return _id_doubt(alias, values)
+        return "refused" if is_uncertain else None
+    if name in IDS:
+        return _id_doubt(values, is_uncertain=is_uncertain)
     fits = _fit(name, alias)
     if fits is None:
         return None
@@ -197,14 +124,14 @@ def _fit(name: str, alias: str) -> Callable[[str], bool] | None:
     return None
 
 
-def _id_doubt(alias: str, values: Sequence[str]) -> Doubt | Literal["refused"] | None:
+def _id_doubt(values: Sequence[str], *, is_uncertain: bool) -> Doubt | Literal["refused"] | None:
     sound = [text for text in values if damage_of(text) is None]
     if not sound:  # all are damaged: each row is rejected, and the reason names the damage
-        return "name" if alias in _UNCERTAIN_NAMES else None
+        return "name" if is_uncertain else None
     with_digit = sum(1 for text in sound if looks_like_id(text)) / len(sound)
     tokens = sum(1 for text in sound if is_token(text)) / len(sound)
     addresses = sum(1 for text in sound if "@" in text and " " not in text) / len(sound)
-    if alias in _UNCERTAIN_NAMES:
+    if is_uncertain:
         return "name" if with_digit == 1 else "refused"
     if addresses == 1:
         return "addresses"

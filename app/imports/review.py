@@ -6,10 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from platform_relay.imports.choices import Choices
+from platform_relay.imports.column_names import mappable_fields
 from platform_relay.imports.conversion import read_as
 from platform_relay.imports.files import FileFormat
-from platform_relay.imports.mapping import mappable_fields, required_fields
-from platform_relay.imports.proposal import Choices, MissingFieldError, Proposal, Question, propose
+from platform_relay.imports.mapping import required_fields
+from platform_relay.imports.proposal import MissingFieldError, Proposal, propose
+from platform_relay.imports.questions import Question
 from platform_relay.imports.rows import ImportPlan
 from platform_relay.inbox.events import EventKind
 
@@ -58,8 +61,6 @@ def review(
         with Path(path).open("rb") as file:
             proposal = propose(file, name, file_format, kind, choices, as_of)
     except MissingFieldError as error:
-        if error.partial is None:
-            return Review(_sentence(error))
         step = _CORRECT_CURRENCY if error.parameter == "currency" else _CORRECT
         problem, proposal = f"{_sentence(error)} {step}", error.partial
     except ValueError as error:
@@ -85,7 +86,13 @@ def plan_of(
 
 def _fields(kind: EventKind, proposal: Proposal) -> tuple[FieldReview, ...]:
     plan, required = proposal.plan, required_fields(kind)
-    uncertain = {answer.partition("=")[0] for question in proposal.questions for answer in question.answers}
+    uncertain = {
+        answer.partition("=")[0]
+        for question in proposal.questions
+        for answer in question.answers
+        if question.parameter == "map"
+    }
+    uncertain |= {"financialStatus" for question in proposal.questions if question.parameter == "status"}
     names = dict.fromkeys((*required, *plan.mapping, *mappable_fields(kind)))
     return tuple(
         FieldReview(

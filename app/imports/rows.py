@@ -16,10 +16,13 @@ from pydantic import ValidationError
 
 from platform_relay.core import exact_json
 from platform_relay.core.field_rules import message_of
+from platform_relay.imports.column_names import BIRTHDAY, IDS
 from platform_relay.imports.conversion import Converted, Reading, convert
 from platform_relay.imports.exports import known_export
 from platform_relay.imports.files import TABLES, FileFormat, FileOptions, FileRow, read_rows
-from platform_relay.imports.mapping import BIRTHDAY, required_fields
+from platform_relay.imports.mapping import required_fields
+from platform_relay.imports.nested_columns import with_nested
+from platform_relay.imports.not_records import checked
 from platform_relay.imports.summary import Tally
 from platform_relay.inbox.events import EVENTS, CustomerEvent, EventKind, OrderEvent, ProductEvent, RefusedEventError
 from platform_relay.inbox.messages import OLDEST, Incoming, incoming
@@ -91,7 +94,7 @@ def read_messages(
 ) -> Iterator[MappedRow]:
     """Each row with its message, or with the reason why it is rejected. `tally` counts the values of each yielded row."""
     counts = Tally() if tally is None else tally
-    rows = read_rows(file, plan.file_format, after=after, number=number, options=plan.options)
+    rows = checked(plan.kind, read_rows(file, plan.file_format, after=after, number=number, options=plan.options))
     join = None if plan.export is None else known_export(plan.export, plan.columns).join
     for row in rows if join is None else join(rows):
         yield row, row.problem or _message(plan, row, counts)
@@ -103,9 +106,11 @@ def unused_columns(plan: ImportPlan) -> Mapping[str, str] | None:
 
 
 def _message(plan: ImportPlan, row: FileRow, tally: Tally) -> Incoming | str:
-    converted = convert(plan.kind, row.values, plan.mapping, plan.reading, flat=plan.file_format in TABLES)
+    flat = plan.file_format in TABLES
+    values = row.values if flat else with_nested(row.values, plan.mapping.values())
+    converted = convert(plan.kind, values, plan.mapping, plan.reading, flat=flat)
     result = _valid(plan, converted)
-    tally.add(row.number, row.values, plan.mapping, converted.empty, row.trimmed, converted.unreadable)
+    tally.add(row.number, values, plan.mapping, converted.empty, row.trimmed, converted.unreadable)
     if isinstance(result, str):
         return result
     event, raw = result
@@ -143,7 +148,7 @@ def _valid(plan: ImportPlan, converted: Converted) -> tuple[CustomerEvent | Orde
         lost = [
             f"{'.'.join(map(str, loc)) or 'row'}: {what if loc != lacking else _NO_CURRENCY}"
             for loc, what in refused
-            if not loc or loc[0] in required or loc[0] not in members
+            if not loc or loc[0] in required or loc[0] in IDS or loc[0] not in members
         ]
         if lost:
             return "; ".join(lost)[:500]

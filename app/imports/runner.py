@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.compute import ComputeError, ComputeProcess
+from platform_relay.core.database import is_unavailable
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.imports import importer, runs
 from platform_relay.imports.review import plan_of
@@ -124,17 +125,18 @@ class ImportRunner:
         return await self._logged(claim, work)
 
     async def _logged(self, claim: Claim, work: Coroutine[object, object, None]) -> bool:
-        """Await the work. Whatever ends it is logged and stored, because no caller sees it. Returns as `_run`."""
+        """Await the work. Whatever ends it is logged and stored, because no caller sees it; an interruption of the database or of a
+        connection ends nothing, and the import is resumed. Returns as `_run`."""
         import_id = str(claim.view.id)
         try:
             await work
         except TakenOverError:
             log.warning("import_taken_over", import_id=import_id)
-        except (DatabaseAway, OSError) as error:  # resumed later
-            log.warning("import_stopped", import_id=import_id, error=type(error).__name__)
-            return False
-        except Exception as error:  # noqa: BLE001  # a background task; resuming would fail again
-            shown = _shown(error)
+        except Exception as error:  # noqa: BLE001  # a background task
+            if isinstance(error, DatabaseAway) or is_unavailable(error):  # resumed later
+                log.warning("import_stopped", import_id=import_id, error=type(error).__name__)
+                return False
+            shown = _shown(error)  # resuming would fail again
             log.warning("import_failed", import_id=import_id, error=shown[:300])
             return await self._fail(claim, shown)
         return True
@@ -150,14 +152,15 @@ class ImportRunner:
         return True
 
     async def _import_upload(self, claim: Claim) -> None:
-        upload = None if claim.upload_id is None else await find_upload(self._engine, claim.upload_id, expired=True)
-        if upload is None:
-            raise UploadGoneError("the file is not kept any more; upload it again")
-        async with runs.kept_alive(self._engine, claim), local_copy(self._engine, upload) as file:
-            plan = await self._compute.run(plan_of_upload(upload, file.name))
-            if plan.key != claim.mapping:
-                raise ValueError(READ_DIFFERENTLY)
-            await self._import(plan, claim, file)
+        async with runs.kept_alive(self._engine, claim):
+            upload = None if claim.upload_id is None else await find_upload(self._engine, claim.upload_id, expired=True)
+            if upload is None:
+                raise UploadGoneError("the file is not kept any more; upload it again")
+            async with local_copy(self._engine, upload) as file:
+                plan = await self._compute.run(plan_of_upload(upload, file.name))
+                if plan.key != claim.mapping:
+                    raise ValueError(READ_DIFFERENTLY)
+                await self._import(plan, claim, file)
 
     async def _import(self, plan: ImportPlan, claim: Claim, file: IO[bytes]) -> None:
         done = await importer.resume(self._engine, self._inbox, plan, claim, file, compute=self._compute)

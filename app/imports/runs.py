@@ -25,7 +25,7 @@ from platform_relay.core.database import advisory_lock
 from platform_relay.core.paging import Cursor, Page
 from platform_relay.imports.heartbeat import BEAT_SECONDS, SILENT_SECONDS
 from platform_relay.imports.summary import ImportColumn
-from platform_relay.imports.uploads import ChosenUpload, choose, delete_unused
+from platform_relay.imports.uploads import ChosenUpload, choose, delete_unused, lock
 from platform_relay.inbox.events import EventKind
 from platform_relay.jobs.views import View
 
@@ -98,7 +98,7 @@ RETURNING {_COLUMNS}, fencing_token, mapping, upload_id
 """)  # noqa: S608  # as above
 _CONTINUE: Final = text(f"""
 UPDATE import_run AS run SET {_CLAIMED}
-WHERE id = :id AND {_STATE} IN ('cancelled', 'stopped') AND EXISTS (
+WHERE id = :id AND upload_id = :upload_id AND {_STATE} IN ('cancelled', 'stopped') AND EXISTS (
     SELECT FROM import_upload WHERE import_upload.id = upload_id AND (expires_at > now() OR {_STATE} = 'stopped'))
 RETURNING {_COLUMNS}, fencing_token, mapping, upload_id
 """)  # noqa: S608  # as above
@@ -274,11 +274,15 @@ async def take_over(engine: AsyncEngine, import_id: UUID | None = None) -> Claim
 
 
 async def continue_cancelled(engine: AsyncEngine, import_id: UUID, actor: str) -> Claim | None:
-    """Claim a cancelled or stopped run whose file is kept. None if it is not one."""
+    """Claim a cancelled or stopped run whose file is kept. None if it is not one. The file is locked before the run, as by who
+    deletes it: a cancelled import does not keep its file from being deleted."""
     async with engine.begin() as connection:
-        row = (
-            (await connection.execute(_CONTINUE, {"id": import_id, "silent": SILENT_SECONDS})).mappings().one_or_none()
-        )
+        upload_id: UUID | None = (await connection.execute(_UPLOAD, {"id": import_id})).scalar_one_or_none()
+        if upload_id is None:
+            return None
+        await lock(connection, upload_id)
+        values = {"id": import_id, "upload_id": upload_id, "silent": SILENT_SECONDS}
+        row = (await connection.execute(_CONTINUE, values)).mappings().one_or_none()
         if row is None:
             return None
         await audit(connection, actor, "import.continue", str(import_id), {"kind": row["kind"]})

@@ -22,6 +22,11 @@ COLUMNS: Final = 300
 """At most so many columns are stored."""
 
 
+def shown_text(text: str) -> str:
+    """The name of a column, or a value, as it is shown: the first 100 characters."""
+    return visible(text[:NAME_LENGTH])
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """A value that was left out. `reason` ends a sentence that begins with the column."""
@@ -137,7 +142,7 @@ def columns_of(
             count = tally.fields.get(filled_field or "", FieldCount())
             result.append(
                 ImportColumn(
-                    column=visible(column[:NAME_LENGTH]),
+                    column=shown_text(column),
                     use="field" if filled_field else "unused" if unused is None or column in unused else "joined",
                     field=filled_field,
                     read=count.read,

@@ -1,7 +1,7 @@
 """Uploaded files, kept in the database until they are imported: any replica can read them, and a restart loses none.
 
 A file is stored in chunks, each encrypted like a message's body, and read back into a temporary file. It is deleted when its
-import has no rejected rows, else after KEPT_FOR, and by every erasure of a customer (`privacy.erase`).
+import has no rejected rows, else after KEPT_FOR, and by every erasure of a customer (`privacy.imported_files`).
 """
 
 import asyncio
@@ -20,10 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.core.chunks import run_in_chunks
 from platform_relay.core.database import advisory_lock, key_ring_of
-from platform_relay.core.encryption import KeyRing
 from platform_relay.core.visible_text import visible
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.files import FileFormat
-from platform_relay.imports.proposal import Choices
 from platform_relay.inbox.events import EventKind
 
 CHUNK: Final = 1 << 20
@@ -52,15 +51,18 @@ UPDATE import_upload SET complete = true, expires_at = now() + CAST(:kept_for AS
 WHERE id = :id AND expires_at > now() RETURNING id
 """)
 _ONE_BY_ONE: Final = advisory_lock("'room for an uploaded file'")
-_KEPT: Final = text("SELECT coalesce(sum(size), 0) FROM import_upload")
 _IN_USE: Final = (
     "EXISTS (SELECT FROM import_run WHERE upload_id = import_upload.id AND state IN ('running', 'stopped'))"
 )
-_FINISHED: Final = text(f"""
-SELECT id FROM import_upload
-WHERE NOT {_IN_USE} AND (expires_at <= now() OR EXISTS (SELECT FROM import_run WHERE upload_id = import_upload.id))
-ORDER BY created_at LIMIT 1
+_IS_FINISHED: Final = (
+    f"NOT {_IN_USE} AND (expires_at <= now() OR EXISTS (SELECT FROM import_run WHERE upload_id = import_upload.id))"
+)
+_SPACE: Final = text(f"""
+SELECT coalesce(sum(size), 0) <= CAST(:left AS bigint) AS is_free,
+       coalesce(sum(size) FILTER (WHERE NOT ({_IS_FINISHED})), 0) <= CAST(:left AS bigint) AS can_be_free
+FROM import_upload
 """)  # noqa: S608  # constants only
+_FINISHED: Final = text(f"SELECT id FROM import_upload WHERE {_IS_FINISHED} ORDER BY created_at LIMIT 1")  # noqa: S608  # as above
 _FIND: Final = text("""
 SELECT id, name, file_format, kind, size, actor, choices, as_of, created_at, expires_at FROM import_upload
 WHERE id = :id AND complete AND (expires_at > now() OR CAST(:expired AS boolean))
@@ -76,10 +78,12 @@ UPDATE import_upload SET kind = :kind, choices = CAST(:choices AS jsonb), as_of 
 WHERE id = :id AND complete AND expires_at > now() RETURNING id
 """)
 _LOCK: Final = text("SELECT id FROM import_upload WHERE id = :id FOR UPDATE")
-_HAS_RUN: Final = text("SELECT EXISTS (SELECT FROM import_run WHERE upload_id = :id)")
+_NOT_IN_USE: Final = text(f"SELECT id FROM import_upload WHERE id = :id AND NOT {_IN_USE}")  # noqa: S608  # as above
+_HAS_NO_RUN: Final = text("SELECT 1 WHERE NOT EXISTS (SELECT FROM import_run WHERE upload_id = :id)")
 _EXPIRED_AND_UNUSED: Final = text(f"""
-SELECT EXISTS (SELECT FROM import_upload WHERE id = :id AND expires_at <= now() AND NOT {_IN_USE})
-""")  # noqa: S608  # constants only
+SELECT id FROM import_upload WHERE id = :id AND expires_at <= now() AND NOT {_IN_USE}
+""")  # noqa: S608  # as above
+_IS_STILL_FINISHED: Final = text(f"SELECT id FROM import_upload WHERE id = :id AND {_IS_FINISHED}")  # noqa: S608  # as above
 _EXPIRED: Final = text(f"SELECT id FROM import_upload WHERE expires_at <= now() AND NOT {_IN_USE} LIMIT 100")  # noqa: S608  # constants only
 _DELETE_CHUNKS: Final = text("""
 DELETE FROM import_chunk WHERE upload_id = :id AND number IN (
@@ -92,7 +96,6 @@ _DELETE: Final = tuple(
         "UPDATE import_run SET upload_id = NULL WHERE upload_id = :id",
     )
 )
-_DELETE_ALL_CHUNKS: Final = text("DELETE FROM import_chunk WHERE upload_id = :id")
 _ORPHANS: Final = text("""
 SELECT upload_id FROM import_chunk EXCEPT SELECT id FROM import_upload
 """)
@@ -144,12 +147,9 @@ async def keep_upload(
     size = file.seek(0, 2)
     file.seek(0)
     new = {"id": upload_id, "name": name, "file_format": file_format, "kind": str(kind), "size": size, "actor": actor}
-    async with engine.begin() as connection:
-        await _make_room(connection, size)
-        await connection.execute(_INSERT, {**new, "within": STORED_WITHIN})
-        ring = key_ring_of(connection)
+    await _make_room_and_insert(engine, {**new, "within": STORED_WITHIN}, size)
     try:
-        await _store_chunks(engine, upload_id, file, ring)
+        await _store_chunks(engine, upload_id, file)
     except BaseException:
         with suppress(Exception):  # it expires otherwise
             await delete_upload(engine, upload_id)
@@ -158,7 +158,9 @@ async def keep_upload(
     return upload_id
 
 
-async def _store_chunks(engine: AsyncEngine, upload_id: UUID, file: IO[bytes], ring: KeyRing) -> None:
+async def _store_chunks(engine: AsyncEngine, upload_id: UUID, file: IO[bytes]) -> None:
+    async with engine.connect() as connection:
+        ring = key_ring_of(connection)
     number = 0
     while data := await asyncio.to_thread(file.read, CHUNK):
         encrypted = await asyncio.to_thread(ring.encrypt, upload_id, data, "upload", number)
@@ -233,37 +235,38 @@ async def choose(connection: AsyncConnection, chosen: ChosenUpload) -> None:
         raise UploadGoneError("the file is not kept any more; upload it again")
 
 
-async def delete_upload(engine: AsyncEngine, upload_id: UUID) -> None:
-    """Delete the file. Its import, if there is one, stays."""
-    async with engine.begin() as connection:
-        await _delete(connection, upload_id)
-    await run_in_chunks(engine, _DELETE_CHUNKS, {"id": upload_id})
+async def lock(connection: AsyncConnection, upload_id: UUID) -> None:
+    """Lock the file until the end of the transaction. Who continues its import, or deletes it, does so first, and then looks in
+    another statement whether it still can: that one sees what was committed meanwhile."""
+    await connection.execute(_LOCK, {"id": upload_id})
+
+
+async def delete_upload(engine: AsyncEngine, upload_id: UUID) -> bool:
+    """Delete the file, unless it is being imported. Its import, if there is one, stays. Returns whether it did."""
+    return await _delete_if(engine, upload_id, _NOT_IN_USE)
 
 
 async def delete_unused(engine: AsyncEngine, upload_id: UUID) -> bool:
     """Delete the file, unless it belongs to an import. Returns whether it is gone."""
-    return await _delete_if(engine, upload_id, _HAS_RUN, expected=False)
+    return await _delete_if(engine, upload_id, _HAS_NO_RUN)
 
 
 async def delete_expired(engine: AsyncEngine, upload_id: UUID) -> bool:
     """Delete the file if it has expired, or an erasure expired it, and it is not being imported. Returns whether it did."""
-    return await _delete_if(engine, upload_id, _EXPIRED_AND_UNUSED, expected=True)
+    return await _delete_if(engine, upload_id, _EXPIRED_AND_UNUSED)
 
 
-async def _delete_if(engine: AsyncEngine, upload_id: UUID, condition: TextClause, *, expected: bool) -> bool:
+async def _delete_if(engine: AsyncEngine, upload_id: UUID, condition: TextClause) -> bool:
+    """Delete the file if `condition` returns a row; its chunks in small commits. If its process is killed before it has deleted
+    these, `prune_uploads` does."""
     async with engine.begin() as connection:
-        await connection.execute(_LOCK, {"id": upload_id})
-        if bool((await connection.execute(condition, {"id": upload_id})).scalar_one()) is not expected:
+        await lock(connection, upload_id)
+        if (await connection.execute(condition, {"id": upload_id})).first() is None:
             return False
-        await _delete(connection, upload_id)
+        for statement in _DELETE:
+            await connection.execute(statement, {"id": upload_id})
     await run_in_chunks(engine, _DELETE_CHUNKS, {"id": upload_id})
     return True
-
-
-async def _delete(connection: AsyncConnection, upload_id: UUID) -> None:
-    """Delete the file, but not its chunks. If its process is killed before it deletes them, `prune_uploads` does."""
-    for statement in _DELETE:
-        await connection.execute(statement, {"id": upload_id})
 
 
 async def keep_for_rejected_rows(engine: AsyncEngine, upload_id: UUID) -> None:
@@ -271,7 +274,7 @@ async def keep_for_rejected_rows(engine: AsyncEngine, upload_id: UUID) -> None:
     async with engine.begin() as connection:
         kept = (await connection.execute(_KEEP_ON, {"id": upload_id, "kept_for": KEPT_FOR})).first()
     if kept is None:
-        await delete_upload(engine, upload_id)
+        await delete_expired(engine, upload_id)
 
 
 async def prune_uploads(engine: AsyncEngine) -> int:
@@ -286,17 +289,30 @@ async def prune_uploads(engine: AsyncEngine) -> int:
     return sum(deleted)
 
 
-async def _make_room(connection: AsyncConnection, size: int) -> None:
-    """Other uploads wait until the end of the transaction, so that together they do not exceed MAX_KEPT."""
-    await connection.execute(_ONE_BY_ONE)
-    while int((await connection.execute(_KEPT)).scalar_one()) + size > MAX_KEPT:
-        finished = (await connection.execute(_FINISHED)).scalar_one_or_none()
-        if finished is None:
-            raise TooManyUploadsError(
-                "other uploaded files wait for their import and take all the space; import or delete them first"
-            )
-        await _delete(connection, finished)
-        await connection.execute(_DELETE_ALL_CHUNKS, {"id": finished})
+async def _make_room_and_insert(engine: AsyncEngine, new: Mapping[str, object], size: int) -> None:
+    """Insert the file `new`. Finished files are deleted until it fits, the oldest one first and each in transactions of its own;
+    none if it does not fit without them all. Raises TooManyUploadsError."""
+    while (finished := await _insert_if_it_fits(engine, new, size)) is not None:
+        await _delete_if(engine, finished, _IS_STILL_FINISHED)
+
+
+async def _insert_if_it_fits(engine: AsyncEngine, new: Mapping[str, object], size: int) -> UUID | None:
+    """The finished file to be deleted first; None if `new` was inserted. Other uploads wait until the end of the transaction, so
+    that together they do not exceed MAX_KEPT."""
+    async with engine.begin() as connection:
+        await connection.execute(_ONE_BY_ONE)
+        space = (await connection.execute(_SPACE, {"left": MAX_KEPT - size})).one()
+        if space.is_free:
+            await connection.execute(_INSERT, new)
+            return None
+        finished: UUID | None = (
+            (await connection.execute(_FINISHED)).scalar_one_or_none() if space.can_be_free else None
+        )
+    if finished is None:
+        raise TooManyUploadsError(
+            "other uploaded files wait for their import and take all the space; import or delete them first"
+        )
+    return finished
 
 
 def _upload(row: Mapping[Any, Any]) -> Upload:  # Any: a row

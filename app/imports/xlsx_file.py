@@ -350,7 +350,7 @@ class _Cells:
         return column
 
     def _text(self, raw: str) -> str:
-        """The value of the cell as text. That of an error such as #N/A is empty."""
+        """The value of the cell as text. An error such as #N/A is its text: an empty id would make an order one of a guest."""
         match self._type:
             case "s":
                 index = integer(raw.strip()) if is_count(raw.strip()) else -1
@@ -362,7 +362,7 @@ class _Cells:
             case "b":
                 return {"1": "TRUE", "0": "FALSE"}.get(raw.strip(), raw)
             case "e":
-                return ""
+                return raw.strip()
             case "d":
                 return raw
             case _:

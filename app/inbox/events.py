@@ -29,6 +29,7 @@ from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson, ExactNumber
 from platform_relay.core.field_rules import CURRENCY, EMAIL, VISIBLE
 from platform_relay.core.plain_numbers import PLAIN, PlainInt
+from platform_relay.inbox.customer_ids import customer_id, customer_of_order
 
 
 class EventKind(StrEnum):
@@ -206,7 +207,9 @@ def _maxima(model: type[Event]) -> Mapping[str, int]:
 
 
 class CustomerEvent(Event):
-    id: Id = Field(description="The store's own id of the customer.")
+    id: Annotated[Id, BeforeValidator(customer_id)] = Field(
+        description="The store's own id of the customer. `0` is rejected: stores write it for guests."
+    )
     email: Email | None = Field(None, description="The Platform uses it to match referrals and guest orders.")
     name: Text | None = None
     firstName: Text | None = None
@@ -241,7 +244,10 @@ class DiscountCode(BaseModel):
 
 class OrderEvent(Event):
     id: Id = Field(description="The store's own id of the order.")
-    customerId: Id | None = Field(None, description="The store's id of the customer; leave it out for guest orders.")
+    customerId: Annotated[Id | None, BeforeValidator(customer_of_order)] = Field(
+        None,
+        description="The store's id of the customer; leave it out for guest orders. `0` means the same.",
+    )
     email: Email | None = Field(None, description="Required for guest orders and to complete referrals.")
     financialStatus: FinancialStatus = Field(description="The Platform awards points depending on this status.")
     currency: Annotated[str, StringConstraints(pattern=CURRENCY)] = Field(description="ISO 4217.")

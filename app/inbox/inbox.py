@@ -29,7 +29,7 @@ from platform_relay.inbox.messages import Incoming, key_digest
 from platform_relay.inbox.same_time import Item, Plan, fetch_contradicted, plan, read_known
 from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.queue.queue import NewJob, enqueue_parameters
-from platform_relay.queue.statements import INSERT_JOBS, NEW_JOBS
+from platform_relay.queue.statements.enqueue import INSERT_JOBS, NEW_JOBS
 
 log: Final = structlog.get_logger(__name__)
 
@@ -237,9 +237,9 @@ class Inbox:
         destinations = {
             spec.destination for message_id, message in planned.items if message_id in stored for spec in message.jobs
         }
-        unopposed = [item for item in planned.unopposed if item[0] in stored]
-        if unopposed:
-            destinations |= await fetch_contradicted(self._engine, unopposed)
+        checked = [*(item for item in planned.unopposed if item[0] in stored), *planned.unsettled]
+        if checked:  # the versions are committed: if this fails, the caller's repetition enqueues the fetch
+            destinations |= await fetch_contradicted(self._engine, checked)
         if destinations:
             self._on_commit(frozenset(destinations))
         return receipts

@@ -24,7 +24,8 @@ _SAME_TIME: Final = f"""
 unnest(CAST(:sources AS text[]), CAST(:prefixes AS text[]), CAST(:marks AS bigint[]), CAST(:kinds AS text[]), CAST(:refs AS text[]),
        CAST(:job_kinds AS text[]), CAST(:keys AS text[])) AS t(source, prefix, mark, kind, ref, job_kind, dedupe_key)
 CROSS JOIN LATERAL (
-    SELECT message.id, left(message.dedupe_key, length(t.prefix) + {VERSION_DIGITS}) AS dedupe_key, job.created_at, job.seq
+    SELECT message.id, left(message.dedupe_key, length(t.prefix) + {VERSION_DIGITS}) AS dedupe_key, job.created_at, job.seq,
+           length(message.dedupe_key) > length(t.prefix) + {VERSION_DIGITS} AS is_later
     FROM message JOIN job ON job.message_id = message.id AND job.kind = t.job_kind
     WHERE message.version_mark = t.mark AND message.source = t.source AND starts_with(message.dedupe_key, t.prefix)
       AND message.kind = t.kind AND coalesce(message.order_ref, message.product_ref, message.customer_ref) = t.ref
@@ -32,10 +33,12 @@ CROSS JOIN LATERAL (
 ) AS accepted
 """  # noqa: S608  # constants only
 """The accepted versions with the same time, the newest first: in the order of their jobs in the entity's lane. A message
-whose content was not taken, because it led to a job that fetches the entity, has no such job."""
+whose content was not taken, because it led to a job that fetches the entity, has no such job. `is_later`: it was taken although
+there were others, so a fetch has brought it."""
 NEWEST: Final = text(f"""
 SELECT DISTINCT ON (t.source, t.prefix) t.source, t.prefix, accepted.id, accepted.dedupe_key,
-       min(accepted.dedupe_key) OVER version <> max(accepted.dedupe_key) OVER version AS contradicted FROM {_SAME_TIME}
+       min(accepted.dedupe_key) OVER version <> max(accepted.dedupe_key) OVER version AS contradicted, accepted.is_later
+FROM {_SAME_TIME}
 WINDOW version AS (PARTITION BY t.source, t.prefix)
 ORDER BY t.source, t.prefix, accepted.created_at DESC, accepted.seq DESC
 """)  # noqa: S608  # constants only
@@ -58,29 +61,35 @@ class Known:
     """What was accepted before. `newest`: the newest version by source and prefix, as its id and its dedupe key. `waiting`:
     fetches that have not started, by lane and dedupe key. `started`: the lanes of those that have. `contradicted`: the sources and
     prefixes with several contents. Two processes may have accepted these in another order than that of the lane, so what a
-    fetch brings is sent even if it is like the newest."""
+    fetch brings is sent even if it is like the newest. `unsettled`: those of them of which no fetch has brought the newest."""
 
     newest: Mapping[tuple[str, str], tuple[UUID, str]]
     waiting: Mapping[tuple[str, str], UUID]
     started: frozenset[str] = frozenset()
     contradicted: frozenset[tuple[str, str]] = frozenset()
+    unsettled: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do with messages. `repeated`: the ids of duplicates, and of the messages that they repeat. `unopposed`: those
-    whose content is taken because no other version has their time."""
+    whose content is taken because no other version has their time. `unsettled`: duplicates of a version that contradicts
+    another, and whose entity is not being fetched, with the id of the message that they repeat: the process that accepted it
+    could not enqueue the fetch."""
 
     items: tuple[Item, ...]
     repeated: Mapping[UUID, UUID]
     unopposed: tuple[Item, ...]
+    unsettled: tuple[Item, ...] = ()
 
 
 def plan(items: Sequence[Item], known: Known) -> Plan:
     """Decide about messages with `same_time` or `refetch`, in their order; others are kept as they are. Pure."""
     newest, waiting = dict(known.newest), dict(known.waiting)
+    fetched = {lane for lane, _ in waiting}
     kept: list[Item] = []
     unopposed: list[Item] = []
+    unsettled: list[Item] = []
     repeated: dict[UUID, UUID] = {}
     for message_id, message in items:
         item = message_id, message
@@ -91,6 +100,7 @@ def plan(items: Sequence[Item], known: Known) -> Plan:
                 repeated[message_id] = first
                 continue
             waiting[fetch] = message_id
+            fetched.add(message.jobs[0].lane)
             item = message_id, replace(message, dedupe_key=unique)
         elif message.same_time is not None:
             version = message.source, message.same_time.prefix
@@ -101,25 +111,31 @@ def plan(items: Sequence[Item], known: Known) -> Plan:
                 unopposed.append(item)
             elif last[1] == message.dedupe_key and not overtaken and not unordered:
                 repeated[message_id] = last[0]
+                if job is not None and version in known.unsettled and job.lane not in fetched:
+                    fetched.add(job.lane)
+                    unsettled.append((last[0], message))
                 continue
             elif job is not None:
+                fetched.add(job.lane)
                 kept.append((message_id, replace(message, dedupe_key=unique, jobs=(job,), version=None)))
                 continue
             else:
                 item = message_id, replace(message, dedupe_key=unique)
             newest[version] = message_id, message.dedupe_key
         kept.append(item)
-    return Plan(tuple(kept), repeated, tuple(unopposed))
+    return Plan(tuple(kept), repeated, tuple(unopposed), tuple(unsettled))
 
 
 async def read_known(connection: AsyncConnection, messages: Sequence[Incoming]) -> Known:
     """What was accepted before of the entities of these messages."""
     newest: dict[tuple[str, str], tuple[UUID, str]] = {}
     contradicted: frozenset[tuple[str, str]] = frozenset()
+    unsettled: frozenset[tuple[str, str]] = frozenset()
     waiting: dict[tuple[str, str], UUID] = {}
     if versions := [message for message in messages if message.same_time is not None]:
         rows = (await connection.execute(NEWEST, _parameters(versions))).all()
         contradicted = frozenset((row.source, row.prefix) for row in rows if row.contradicted)
+        unsettled = frozenset((row.source, row.prefix) for row in rows if row.contradicted and not row.is_later)
         newest = {(row.source, row.prefix): (row.id, row.dedupe_key) for row in rows}
     started: set[str] = set()
     fetches = [message.jobs[0] for message in messages if message.refetch]
@@ -131,7 +147,7 @@ async def read_known(connection: AsyncConnection, messages: Sequence[Incoming]) 
                 started.add(row.lane)
             else:
                 waiting[row.lane, row.dedupe_key.partition("~")[0]] = row.id
-    return Known(newest, waiting, frozenset(started), contradicted)
+    return Known(newest, waiting, frozenset(started), contradicted, unsettled)
 
 
 async def fetch_contradicted(engine: AsyncEngine, items: Sequence[Item]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.audit.record import audit
 from platform_relay.core.reasons import ReasonCode, because, columns
 from platform_relay.queue import destinations, queue
-from platform_relay.queue.statements import FIRST_SEQ
+from platform_relay.queue.statements.expressions import FIRST_SEQ
 from platform_relay.queue.states import Ending
 
 CHUNK: Final = 500

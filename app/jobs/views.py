@@ -10,7 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from platform_relay.core.reason_texts import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN, render
+from platform_relay.core.reason_texts.rendering import render
+from platform_relay.core.reason_texts.text import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN
 from platform_relay.core.reasons import Reason, ReasonCode, stored
 from platform_relay.inbox.messages import JobKind
 
@@ -117,7 +118,7 @@ class JobCounts(View):
     messages: int
     left_history: int = Field(
         0,
-        description="Of the received jobs, those whose rows left the history (`HISTORY`); counted in their last state.",
+        description="Of the received jobs, those that were deleted after `HISTORY`. They are counted in their last state.",
     )
     total: Counts
     by_kind: dict[str, Counts]

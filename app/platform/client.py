@@ -28,7 +28,7 @@ from platform_relay.platform.responses import (
     read_response,
 )
 from platform_relay.platform.rules import PlatformRule, platform_rule
-from platform_relay.settings import PlatformSettings
+from platform_relay.setting_groups import PlatformSettings
 
 LONGEST_READ: Final = 30.0
 """Seconds after which no further page of a customer's reward list is read. An attempt of a job has a time limit."""

@@ -1,11 +1,13 @@
 """Reads a webhook of the Platform: its typed values, and the message with its jobs. Pure and lenient.
 
 No webhook is rejected: they are unsigned, their retries are not documented, and live bodies contain more than the
-documentation states. An unreadable webhook is stored without jobs. Source: "Introduction to webhooks" and the pages of
-the topics at developer.influence.io.
+documentation states. A webhook that should carry a coupon, and has no code where the relay reads it, gets a job that ends dead,
+so that an operator sees it. Any other unreadable webhook is stored without jobs. Source: "Introduction to webhooks" and the pages
+of the topics at developer.influence.io.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,7 +60,8 @@ class Customer:
 class Webhook:
     """A readable webhook. Values that its topic does not have are None. Tiers are titles.
 
-    `redemptions` are its coupons, each with its place in the body. `lacks_code`: points were redeemed without a code.
+    `redemptions` are its coupons, each with its place in the body. `lacks_code`: it should carry a coupon, or another one, and the
+    code is not where the relay reads it, or is not usable.
     """
 
     topic: str
@@ -74,9 +77,10 @@ class Webhook:
 
 
 def parse_webhook(topic: str, raw: bytes, fields: Fields = ASSUMED) -> Webhook | None:
-    """The values of a webhook of any topic; None when the body is not a JSON object."""
+    """The values of a webhook of any topic, in upper or lower case; None when the body is not a JSON object."""
+    topic = topic.lower()
     try:
-        body = exact_json.loads(raw)
+        body = exact_json.webhook_json(raw)
     except ValueError:
         return None
     if not isinstance(body, dict):
@@ -102,9 +106,7 @@ def parse_webhook(topic: str, raw: bytes, fields: Fields = ASSUMED) -> Webhook |
         old_tier=exact_json.text(exact_json.member(body.get("oldTier"), "title")),
         new_tier=exact_json.text(exact_json.member(body.get("newTier"), "title")),
         redemptions=redemptions,
-        lacks_code=topic == POINTS_REDEEMED
-        and not redemptions
-        and not is_donation(exact_json.text(body.get("rewardType"))),
+        lacks_code=_lacks_code(topic, body, redemptions, fields),
     )
 
 
@@ -122,15 +124,21 @@ def webhook_message(
     `topic` is the header X-Webhook-Topic. (X-Webhook-Id may be that of the subscription, so it does not identify
     duplicates.) A duplicate has the same id in the body and the same values that decide about the coupon: a webhook that
     is sent again with a new point balance is a duplicate; an altered webhook is not, and is a claim of its own to the code.
+    A webhook whose code could not be read is no duplicate once the table of fields has been corrected.
     `network` (ALLOWED_NETWORK, OTHER_NETWORK; None: not checked) is stored with the jobs. A webhook from another network
     is never taken for a duplicate of the same webhook from an allowed one.
     """
-    kind = exact_json.text(topic) or "unknown"
+    kind = (exact_json.text(topic) or "unknown").lower()
     webhook = parse_webhook(kind, raw, fields)
     key = f"{kind}:{_fingerprint(webhook, raw)}" + (":other-network" if network == OTHER_NETWORK else "")
-    if webhook is None:
-        return Incoming(SOURCE, kind, key, raw, (), strict=False)
+    if webhook is not None and webhook.lacks_code:
+        key += ":without-code"
     checked = {} if network is None else {"network": network}
+    # The job is dead-lettered, so that an operator sees it.
+    params = {"topic": kind, "reward": "", **checked}
+    without_code = (JobSpec(JobKind.ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params=params),)
+    if webhook is None:
+        return Incoming(SOURCE, kind, key, raw, without_code if kind in COUPON_TOPICS else (), strict=False)
     jobs = tuple(
         JobSpec(
             JobKind.ISSUE_COUPON,
@@ -146,12 +154,7 @@ def webhook_message(
         lane = f"loyalty:{customer_ref or message_id}"
         jobs += (JobSpec(JobKind.SYNC_LOYALTY, STORE_LOYALTY, lane, params={"topic": kind}),)
     if webhook.lacks_code:
-        # Points were redeemed without a code: the job is dead-lettered, so that an operator sees it.
-        jobs = (
-            JobSpec(
-                JobKind.ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params={"topic": kind, "reward": ""}
-            ),
-        )
+        jobs += without_code
     return Incoming(
         SOURCE,
         kind,
@@ -207,8 +210,38 @@ def _points(raw: ExactJson) -> int | None:
 
 
 def _code(raw: ExactJson) -> str | None:
+    """A coupon code. One with a replacement character is not the code that the customer has."""
     code = exact_json.text(raw, 100)
-    return code if code and " " not in code and code.isprintable() else None
+    return code if code and " " not in code and "\N{REPLACEMENT CHARACTER}" not in code and code.isprintable() else None
+
+
+def _lacks_code(
+    topic: str, body: dict[str, ExactJson], redemptions: tuple[tuple[str, Redemption], ...], fields: Fields
+) -> bool:
+    """See `Webhook.lacks_code`. Redeemed points and tier rewards have a coupon. A referral can have none yet: it lacks a code if
+    the body shows one that was not read."""
+    if topic == POINTS_REDEEMED:
+        return not redemptions and not is_donation(exact_json.text(body.get("rewardType")))
+    if topic == TIER_REWARD:
+        return not redemptions and not is_donation(_tier_reward_type(body, fields))
+    codes = {redemption.code for _, redemption in redemptions}
+    return topic in REFERRALS and any(exact_json.text(code) not in codes for code in _shown_codes(body))
+
+
+def _shown_codes(body: dict[str, ExactJson]) -> Iterator[ExactJson]:
+    """Every value of a member `couponCode` in a referral, except those of donations, and of the customers, whose other coupons a
+    body may contain."""
+    stack: list[ExactJson] = [value for name, value in body.items() if name not in ("customer", "friendCustomer")]
+    if body.get("couponCode"):
+        yield body["couponCode"]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, dict):
+            if value.get("couponCode") and not is_donation(_referral_type(value)):
+                yield value["couponCode"]
+            stack.extend(value.values())
 
 
 def _redeemed(
@@ -239,20 +272,31 @@ def _redeemed(
 def _tier_reward(
     body: dict[str, ExactJson], event_id: str | None, customer: Customer | None, fields: Fields
 ) -> tuple[tuple[str, Redemption], ...]:
-    nested = body.get(fields["tierReward.object"])
-    reward = nested if isinstance(nested, dict) else body
-    reward_type = exact_json.text(reward.get(fields["tierReward.type"])) or exact_json.text(
-        reward.get(fields["tierReward.otherType"])
-    )
+    reward = _reward_in(body, fields)
     return _with_value(
         "tierReward",
         _code(reward.get(fields["tierReward.code"])),
         exact_json.text(reward.get(fields["tierReward.id"])) or event_id,
-        reward_type,
+        _tier_reward_type(body, fields),
         exact_json.text(reward.get("ruleId")) or exact_json.text(body.get("ruleId")) or "tier-entry",
         reward.get(fields["tierReward.amount"]),
         customer,
     )
+
+
+def _reward_in(body: dict[str, ExactJson], fields: Fields) -> dict[str, ExactJson]:
+    nested = body.get(fields["tierReward.object"])
+    return nested if isinstance(nested, dict) else body
+
+
+def _tier_reward_type(body: dict[str, ExactJson], fields: Fields) -> str | None:
+    reward = _reward_in(body, fields)
+    names = fields["tierReward.type"], fields["tierReward.otherType"]
+    return exact_json.text(reward.get(names[0])) or exact_json.text(reward.get(names[1]))
+
+
+def _referral_type(reward: dict[str, ExactJson]) -> str | None:
+    return exact_json.text(reward.get("discountType")) or exact_json.text(reward.get("rewardType"))
 
 
 def _referral(
@@ -265,9 +309,9 @@ def _referral(
     ):
         reward = body.get(place)
         if isinstance(reward, dict):
-            kind = exact_json.text(reward.get("discountType")) or exact_json.text(reward.get("rewardType"))
             code, reward_id = _code(reward.get("couponCode")), exact_json.text(reward.get("id"))
-            redemptions += _with_value(place, code, reward_id, kind, rule_id, reward.get("discountAmount"), owner)
+            amount, kind = reward.get("discountAmount"), _referral_type(reward)
+            redemptions += _with_value(place, code, reward_id, kind, rule_id, amount, owner)
     return redemptions
 
 

@@ -11,81 +11,37 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final  # Any: rows
 from uuid import UUID, uuid4
 
-from pydantic import Field
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.audit.record import audit
 from platform_relay.core.database import key_ring_of
-from platform_relay.core.encryption import ENCRYPTED_TEXT, KeyRing, Purpose, first_email
+from platform_relay.core.encryption import ENCRYPTED_TEXT, first_email
 from platform_relay.core.models import KEY_DIGEST
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.issuance_limits import subject_of
 from platform_relay.coupons.transitions import Coupons
-from platform_relay.forwarding.fetch import IGNORED
-from platform_relay.forwarding.unreadable import UNREADABLE
 from platform_relay.history.export import exports_with
 from platform_relay.inbox.messages import JobKind
 from platform_relay.jobs.actions import OperatorActions
-from platform_relay.jobs.views import View
-from platform_relay.platform.webhooks import REFERRALS
-from platform_relay.privacy.identity import (
-    CUSTOMER_KINDS,
-    ERASED,
-    CustomerIdentity,
-    belongs_to,
-    identify_customer,
-    own_address,
-    redacted,
-)
-from platform_relay.privacy.spellings import HIDING
+from platform_relay.privacy.bodies import BODIES, chunks, decrypted
+from platform_relay.privacy.identity import ERASED, CustomerIdentity, belongs_to, identify_customer, redacted
+from platform_relay.privacy.imported_files import delete_uploads, files_with_rejected_rows
+from platform_relay.privacy.receipt import COUNTED, KEPT, ErasureReceipt, next_steps
+from platform_relay.privacy.search import find_messages
 from platform_relay.privacy.sweep import sweep
 
-CHUNK: Final = 500
-SCANNED: Final = 5000
-"""Bodies that one statement searches."""
 PAUSE_SECONDS: Final = 0.25
 REPLACEMENT: Final = "erased with the customer"
 FACTS: Final = '{"erased": true}'
 """Replaces facts. The reason code, which names no customer, stays."""
 WHY: Final = "the customer was erased"
 LANES: Final = ("customer:", "loyalty:", "fetch:customers:")
-COUNTED: Final = (
-    "messages", "redacted", "jobs", "dropped", "attempts", "coupons", "retired", "alerts", "differences", "entities",
-)  # fmt: skip
-
-_OWN: Final = text("""
-SELECT id, kind FROM message
-WHERE customer_ref = ANY(CAST(:refs AS text[]))
-   OR order_ref IN (SELECT order_ref FROM message WHERE customer_ref = ANY(CAST(:refs AS text[])) AND order_ref IS NOT NULL)
-ORDER BY kind = 'customers', id
-""")
-"""The customer's own events come last, because they contain the addresses, which are needed again after an interruption."""
-_SCAN: Final = text("""
-WITH chunk AS (
-    SELECT id, lower(encode(body, 'escape')) || ' ' || lower(encode(coalesce(event, ''), 'escape')) AS bodies FROM message
-    WHERE body IS NOT NULL AND encrypted_with IS NULL AND id > :after ORDER BY id LIMIT :chunk
-)
-SELECT (array_agg(id ORDER BY id DESC))[1] AS last,
-       coalesce(array_agg(id) FILTER (WHERE EXISTS (
-           SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN bodies) > 0)), '{}') AS found,
-       coalesce(array_agg(id) FILTER (WHERE bodies ~ :hiding OR :beyond_ascii AND strpos(bodies, '\\3') > 0), '{}') AS unclear
-FROM chunk
-""")
-"""`encode` shows a backslash as two, and each byte that is not ASCII as a backslash and digits. `unclear` bodies have to be
-decoded: they hold escapes, or letters for which there is no `lower` here."""
-_SCAN_ENCRYPTED: Final = text("""
-SELECT id, encrypted_with, body, event FROM message
-WHERE body IS NOT NULL AND encrypted_with IS NOT NULL AND id > :after ORDER BY id LIMIT :chunk
-""")
-_BODIES: Final = text("""
-SELECT id, kind, customer_ref, encrypted_with, body, event FROM message WHERE id = ANY(CAST(:ids AS uuid[])) AND body IS NOT NULL
-""")
 _OPEN_OR_DEAD: Final = text("""
 SELECT id, message_id, kind, state = 'running' AS running, params ->> 'reward' AS place FROM job
 WHERE message_id = ANY(CAST(:ids AS uuid[])) AND (open OR dead)
@@ -186,61 +142,8 @@ DELETE FROM difference WHERE kind = 'customers' AND entity_id = ANY(CAST(:refs A
 """)
 
 
-_REJECTED_FILES: Final = text("""
-SELECT DISTINCT name FROM import_run WHERE rejected > 0 AND source = 'file' ORDER BY name
-""")
-"""The files beside which `relay import` wrote rejected rows. Other imports write none."""
-_EXPIRE_UPLOADS: Final = text("UPDATE import_upload SET expires_at = '-infinity'")
-_IMPORTED: Final = "SELECT upload_id FROM import_run WHERE state IN ('running', 'stopped') AND upload_id IS NOT NULL"
-_DELETE_UPLOADS: Final = (
-    text(f"DELETE FROM import_chunk WHERE upload_id NOT IN ({_IMPORTED})"),  # noqa: S608  # constants only
-    text(f"UPDATE import_run SET upload_id = NULL WHERE upload_id NOT IN ({_IMPORTED})"),  # noqa: S608  # as above
-    text(f"DELETE FROM import_upload WHERE id NOT IN ({_IMPORTED})"),  # noqa: S608  # as above
-)
-_RUNNING_IMPORTS: Final = text(
-    "SELECT name FROM import_run WHERE state IN ('running', 'stopped') AND upload_id IS NOT NULL ORDER BY name"
-)
-"""Any file may name the customer, so all are deleted; one that is being imported, when its import ends."""
-
-
 class StillRunningError(ValueError):
     """A running job of the customer did not end in time. Erasing the customer again completes the erasure."""
-
-
-class ErasureReceipt(View):
-    """What an erasure removed. `erasure` identifies it in the audit log. A second erasure removes nothing: all counts are 0."""
-
-    erasure: UUID = Field(description="The id of this erasure in the audit log.")
-    at: datetime
-    by: str
-    messages: int = Field(description="Messages whose bodies and references were removed.")
-    redacted: int = Field(description="Bodies about other customers from which this customer was removed.")
-    jobs: int = Field(description="Jobs whose facts were removed.")
-    dropped: int = Field(description="Waiting or dead jobs that were dropped.")
-    attempts: int = Field(description="Attempts whose facts and excerpts were removed.")
-    coupons: int = Field(description="Coupons whose customer was removed; code, value and state stay.")
-    retired: int = Field(description="Coupons that were not created yet, and never will be.")
-    alerts: int
-    differences: int
-    entities: int = Field(description="Records about deliveries of the customer's own data.")
-    exports: list[str] = Field(
-        description="Exported files of the history that may hold rows of the customer (`HISTORY_EXPORT`)."
-    )
-    kept: list[str] = Field(description="What is kept, and why.")
-    next_steps: list[str] = Field(description="What has to be done outside the relay.")
-
-
-KEPT: Final = [
-    "the number of messages and jobs, with their times and states, so that the counts stay correct",
-    "coupons with code, value, points and state, so that the coupon ledger stays correct",
-    "digests of the keys of messages that left the history, until the end of DEDUPE, so that duplicates are recognised",
-    "the audit log, whose entries cannot be changed; it names keys, jobs, codes, and the reasons that operators wrote",
-]
-NEXT_STEPS: Final = [
-    "erase the customer in the store, or its next event brings the data back",
-    "erase the customer at the Platform, whose API cannot do it",
-    "delete backups and logs that are kept elsewhere at the end of your own retention time",
-]
 
 
 async def erase(
@@ -253,38 +156,23 @@ async def erase(
     """
     async with engine.connect() as connection:
         customer = await identify_customer(connection, id_or_email.strip())
-    erasure, own, mentions = await _search(engine, actions, customer, by, patience)
-    await erasure.drop_jobs(own, mentions)
-    for ids in _chunks(mentions):
+    until = time.monotonic() + patience
+    messages = await find_messages(engine, customer)
+    erasure = _Erasure(engine, actions, messages.customer, by)
+    await erasure.drop_jobs(messages.own, messages.mentions, until)
+    for ids in chunks(messages.mentions):
         await erasure.redact(ids)
-    for ids in _chunks(own):
+    for ids in chunks(messages.own):
         await erasure.empty(ids)
     return await erasure.finish()
 
 
-async def _search(
-    engine: AsyncEngine, actions: OperatorActions, customer: CustomerIdentity, by: str, patience: float
-) -> tuple["_Erasure", list[UUID], list[UUID]]:
-    """The erasure, the customer's own messages, and those of other customers that name the customer. Searched again as long
-    as a body shows another id of the customer, which only what the relay cannot read does."""
-    while True:
-        erasure = _Erasure(engine, actions, customer, by, patience)
-        own, mentions = await erasure.find_messages()
-        unreadable, refs = await erasure.unreadable_own(mentions)
-        if refs <= set(customer.refs):
-            return erasure, own + unreadable, sorted(set(mentions) - set(unreadable))
-        customer = CustomerIdentity.of({*customer.refs, *refs}, customer.emails)
-
-
 class _Erasure:
-    def __init__(
-        self, engine: AsyncEngine, actions: OperatorActions, customer: CustomerIdentity, by: str, patience: float
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, actions: OperatorActions, customer: CustomerIdentity, by: str) -> None:
         self._engine = engine
         self._actions = actions
         self._customer = customer
         self._by = by
-        self._until = time.monotonic() + patience
         self._id = uuid4()
         self._counts: Counter[str] = Counter()
         self._refs = {"refs": list(customer.refs)}
@@ -296,74 +184,16 @@ class _Erasure:
             "renamed": [f"{kind}{ERASED}-{self._id}-{number}" for number, (kind, _) in enumerate(lanes)],
         }
 
-    async def find_messages(self) -> tuple[list[UUID], list[UUID]]:
-        """The customer's own messages, and those of other customers that name the customer. A referral is always also
-        another customer's message."""
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(_OWN, self._refs)).all()
-        own = [row.id for row in rows if row.kind not in REFERRALS]
-        mentions = {row.id for row in rows if row.kind in REFERRALS}
-        after: UUID | None = UUID(int=0)
-        while self._customer.needles and after is not None:
-            async with self._engine.connect() as connection:
-                parameters = {"after": after, "chunk": SCANNED, "needles": list(self._customer.needles)}
-                beyond_ascii = not all(needle.isascii() for needle in self._customer.needles)
-                parameters |= {"hiding": HIDING, "beyond_ascii": beyond_ascii}
-                row = (await connection.execute(_SCAN, parameters)).one()
-                mentions.update(row.found)
-                for ids in _chunks(row.unclear):
-                    bodies = await connection.execute(_BODIES, {"ids": ids})
-                    mentions.update(message.id for message in bodies if self._names(message.body, message.event))
-            after = row.last
-        mentions.update(await self._encrypted_mentions())
-        return own, sorted(mentions - set(own))
-
-    async def _encrypted_mentions(self) -> set[UUID]:
-        """The same as _SCAN for encrypted bodies, which are decrypted and searched here."""
-        mentions, after = set[UUID](), UUID(int=0)
-        while self._customer.needles:
-            async with self._engine.connect() as connection:
-                ring = key_ring_of(connection)
-                rows = (await connection.execute(_SCAN_ENCRYPTED, {"after": after, "chunk": CHUNK})).all()
-            if not rows:
-                break
-            for row in rows:
-                if self._names(*_decrypted(ring, row)):
-                    mentions.add(row.id)
-            after = rows[-1].id
-        return mentions
-
-    def _names(self, *bodies: bytes | None) -> bool:
-        return any(self._customer.named_in_bytes(body) for body in bodies)
-
-    async def unreadable_own(self, mentions: Sequence[UUID]) -> tuple[list[UUID], set[str]]:
-        """Of messages that name the customer, those that are about the customer although the relay could not read them, and the
-        customer's ids in them."""
-        own, refs = list[UUID](), set[str]()
-        for ids in _chunks(mentions):
-            async with self._engine.connect() as connection:
-                rows = (await connection.execute(_BODIES, {"ids": ids})).all()
-                ring = key_ring_of(connection)
-            for row in rows:
-                body, event = _decrypted(ring, row)
-                address = own_address(bytes(event or body or b""))
-                is_own = address in self._customer.emails
-                if is_own and row.kind in CUSTOMER_KINDS and row.customer_ref is not None:
-                    refs.add(row.customer_ref)
-                if (is_own and row.kind in CUSTOMER_KINDS) or (_not_relayed(row.kind) and (is_own or address is None)):
-                    own.append(row.id)
-        return own, refs
-
-    async def drop_jobs(self, own: Sequence[UUID], mentions: Sequence[UUID]) -> None:
-        """Drop waiting and dead jobs, and wait for running ones. Raises StillRunningError."""
+    async def drop_jobs(self, own: Sequence[UUID], mentions: Sequence[UUID], until: float) -> None:
+        """Drop waiting and dead jobs, and wait for running ones until a time of the monotonic clock. Raises StillRunningError."""
         while True:
-            jobs = [job for ids in _chunks(own) for job in await self._jobs(ids)]
-            jobs += [job for ids in _chunks(mentions) for job in await self._jobs_of_mentions(ids)]
-            for ids in _chunks([job.id for job in jobs if not job.running]):
+            jobs = [job for ids in chunks(own) for job in await self._jobs(ids)]
+            jobs += [job for ids in chunks(mentions) for job in await self._jobs_of_mentions(ids)]
+            for ids in chunks([job.id for job in jobs if not job.running]):
                 self._counts["dropped"] += await self._actions.drop(ids, self._by, WHY)
             if not any(job.running for job in jobs):
                 return
-            if time.monotonic() > self._until:
+            if time.monotonic() > until:
                 raise StillRunningError(
                     "a job of this customer is being sent right now and did not end in time; try again in a minute"
                     " (if no worker is running, start one: it takes over the job)"
@@ -378,7 +208,7 @@ class _Erasure:
         """Of a referral, only the job for the customer's own coupon."""
         jobs = [job for job in await self._jobs(ids) if job.kind == JobKind.ISSUE_COUPON]
         async with self._engine.connect() as connection:
-            rows = await connection.execute(_BODIES, {"ids": [job.message_id for job in jobs]})
+            rows = await connection.execute(BODIES, {"ids": [job.message_id for job in jobs]})
             ring = key_ring_of(connection)
             messages = {row.id: (row.kind, ring.decrypt(row.id, row.encrypted_with, row.body)) for row in rows}
         return [
@@ -392,13 +222,13 @@ class _Erasure:
         """Remove the customer from other customers' bodies and from the facts of their jobs."""
         async with self._engine.begin() as connection:
             await connection.execute(_OWNERS, {"ids": list(ids), "lanes": self._lanes["lanes"]})
-            rows = (await connection.execute(_BODIES, {"ids": list(ids)})).all()
+            rows = (await connection.execute(BODIES, {"ids": list(ids)})).all()
             if not rows:
                 return
             ring = key_ring_of(connection)
             parameters: dict[str, list[object]] = {"ids": [], "bodies": [], "events": [], "marks": []}
             for row in rows:
-                before = _decrypted(ring, row)
+                before = decrypted(ring, row)
                 body, event = after = [self._redacted(column) for column in before]
                 self._counts["redacted"] += before != after
                 parameters["ids"].append(row.id)
@@ -461,42 +291,10 @@ class _Erasure:
             self._counts["differences"] += len(differences.all())
             counts = {name: self._counts[name] for name in COUNTED}
             await audit(connection, self._by, "customer.erase", str(self._id), counts)
-            files = list((await connection.execute(_REJECTED_FILES)).scalars())
+            files = await files_with_rejected_rows(connection)
             exports = await exports_with(connection, self._customer.refs)
-        running = await self._delete_uploads()
-        steps = [
-            *NEXT_STEPS,
-            *(f"remove the customer's rows from {name}, in the folder of HISTORY_EXPORT" for name in exports),
-            *(
-                f"the import of {name} has not ended: if its file names the customer, erase the customer again"
-                for name in running
-            ),
-            *(f"delete {name}.rejected.ndjson, or remove the customer's rows from it" for name in files),
-        ]
+        running = await delete_uploads(self._engine)
+        steps = next_steps(exports, running, files)
         return ErasureReceipt(
             erasure=self._id, at=datetime.now(UTC), by=self._by, **counts, exports=exports, kept=KEPT, next_steps=steps
         )
-
-    async def _delete_uploads(self) -> list[str]:
-        """Delete the uploaded files. Returns the names of imports that run: their files are deleted when they end."""
-        async with self._engine.begin() as connection:
-            await connection.execute(_EXPIRE_UPLOADS)
-            for statement in _DELETE_UPLOADS:
-                await connection.execute(statement)
-            return list((await connection.execute(_RUNNING_IMPORTS)).scalars())
-
-
-def _decrypted(ring: KeyRing, row: Row[Any]) -> list[bytes | None]:
-    """The body and the event of a message."""
-    columns: tuple[tuple[Purpose, bytes | None], ...] = (("body", row.body), ("event", row.event))
-    return [ring.decrypt(row.id, row.encrypted_with, stored, purpose) for purpose, stored in columns]
-
-
-def _not_relayed(kind: str) -> bool:
-    """Whether such a message is kept as it arrived, because it is not for the Platform or cannot be read."""
-    return kind == IGNORED or kind.endswith(UNREADABLE)
-
-
-def _chunks(items: Sequence[UUID]) -> Iterator[list[UUID]]:
-    for start in range(0, len(items), CHUNK):
-        yield list(items[start : start + CHUNK])

@@ -4,7 +4,7 @@
     states.py             transitions as values
     retry.py              the retry policy (pure)
     decide.py             outcome -> transition (pure, exhaustive)
-    statements.py         the SQL over lanes, jobs, attempts and entities
+    statements/           the SQL over lanes, jobs, attempts and entities
     queue.py              runs it: enqueue, claim, renew, settle, park, wake
     watermark.py          the due time from which a claim reads (pure)
     runner.py             one job: check, call the handler, decide

@@ -195,7 +195,9 @@ def _called(verdict: Verdict | None) -> bool:
     match verdict:
         case Retry():
             return verdict.called
-        case Done() | Unknown() | Blocked() | Undecided():
+        case Unknown():
+            return verdict.reason.code is not ReasonCode.LEASE_LOST  # the worker ended the attempt
+        case Done() | Blocked() | Undecided():
             return True
         case Reject() | Wait():
             return verdict.evidence.status is not None

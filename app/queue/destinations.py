@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.core.database import single_statement
 from platform_relay.core.failed_statements import name_statements
 from platform_relay.core.reasons import Reason, columns
-from platform_relay.queue.statements import WAKE
+from platform_relay.queue.statements.waiting import WAKE
 from platform_relay.queue.states import doubt_key
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)

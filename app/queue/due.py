@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import single_statement
 from platform_relay.queue.destinations import DATABASE_ERRORS
-from platform_relay.queue.statements import FREE
+from platform_relay.queue.statements.expressions import FREE
 
 log: Final = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from platform_relay.core.outcomes import Outcome
 from platform_relay.core.reasons import Reason
 
 AS_NEWEST: Final = "as_newest"
-"""The param of jobs that are sent as the newest version. It is named in `statements.CLAIM` too."""
+"""The param of jobs that are sent as the newest version. It is named in `statements.claim` too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ BUSY_SHARE: Final = 4
 """A loop is busy while more than one in this many of its `concurrency` jobs is in hand."""
 REFUSED_PAUSE: Final = 5.0
 """Seconds between two claims while no attempt can be settled: each job would be called, and called again after its lease."""
+ALIVE_SECONDS: Final = 30.0
 BACKFILL_INTERVAL: Final = 10
 """One in this many claims takes backfill jobs first, so that live traffic cannot starve them."""
 
@@ -116,8 +117,8 @@ class Loop:
         self._wake.set()
 
     def alive(self) -> bool:
-        """The claimer has run within the last 30 s."""
-        return time.monotonic() - self._heartbeat < 30
+        """The claimer has run within the last ALIVE_SECONDS."""
+        return time.monotonic() - self._heartbeat < ALIVE_SECONDS
 
     async def run(self) -> None:
         """Run until `stop`. Raises only for a bug in this module; the process must end then."""
@@ -333,25 +334,40 @@ class Loop:
     # ------------------------------------------------------------------------------------------- leases, shutdown
 
     async def _keep_leases(self) -> None:
-        """Renew leases after a third of their time; most calls have ended long before."""
-        lease = self._settings.lease
+        """Renew leases after a third of their time; most calls have ended long before.
+
+        The attempt of a claim that is lost, or cannot be renewed in time, is ended before another worker can begin its own: its
+        next call could do something that the other one has done meanwhile.
+        """
+        pause = self._settings.lease / 6
         while True:
-            await asyncio.sleep(lease / 3)
-            until = time.monotonic() + lease
-            old = [
-                key
-                for key, lease_end in self._leases.items()
-                if until - lease_end > lease / 4 and key not in self._writing
-            ]
-            if not old:
-                continue
-            try:
-                kept = await self._queue.renew(old, lease=lease)
-            except DATABASE_ERRORS as error:
-                log.warning("lease_not_renewed", destination=self.destination, error=type(error).__name__)
-                continue
-            for key in kept & self._leases.keys():
-                self._leases[key] = until
+            await asyncio.sleep(pause)
+            await self._renew_old(pause)
+            end = time.monotonic() + 2 * pause  # the next look is over by then
+            for (_, token), lease_end in self._leases.items():
+                if lease_end <= end:
+                    self._runner.end(token)
+
+    async def _renew_old(self, reserve: float) -> None:
+        """Renew old leases, at the latest `reserve` seconds before the first one ends. The leases of claims that another worker
+        has taken are over."""
+        lease, now = self._settings.lease, time.monotonic()
+        until = now + lease
+        old = {
+            key: lease_end
+            for key, lease_end in self._leases.items()
+            if until - lease_end > lease / 4 and key not in self._writing
+        }
+        if not old:
+            return
+        try:
+            async with asyncio.timeout(max(reserve, min(old.values()) - now - reserve)):
+                kept = await self._queue.renew(list(old), lease=lease)
+        except DATABASE_ERRORS as error:
+            log.warning("lease_not_renewed", destination=self.destination, error=type(error).__name__)
+            return
+        for key in self._leases.keys() & old.keys():
+            self._leases[key] = until if key in kept else 0.0
 
     async def _drain(self, runners: list["asyncio.Task[None]"]) -> None:
         """Give back jobs that have not started, let running ones finish, then interrupt them; settle all of them."""

@@ -79,13 +79,14 @@ async def listen(
     """Call `on_work(channel)` for every hint about work in `schema`. Reconnects `pause` seconds after each failure.
 
     `url` is the parsed URL of the database itself. Every new connection counts as a hint for all channels (""). A connection
-    that does not answer, or leads to a server that is older than `known`, is replaced.
+    that does not answer, or leads to a server that is older than `known` or of another cluster, is replaced.
     """
     servers = Servers(url, "relay listen", ANSWER_SECONDS)
     while True:
         ended = asyncio.Event()
         connection: ServerConnection | None = None
         try:
+            servers.newest = known() or servers.newest
             connection = await servers.connect()
             connection.add_termination_listener(lambda _: ended.set())  # noqa: B023  # the event of this connection
             await connection.add_listener(notify_channel(schema), lambda *hint: on_work(str(hint[3])))
@@ -102,14 +103,16 @@ async def listen(
 
 
 async def _until_ended(connection: ServerConnection, ended: asyncio.Event, known: Callable[[], History | None]) -> None:
-    """Ask the server every HEARTBEAT_SECONDS. Returns when the connection has ended or leads to an old primary; raises
-    SilentError when the server does not answer."""
+    """Ask the server every HEARTBEAT_SECONDS. Returns when the connection has ended or leads to a server that is not used any
+    more; raises SilentError when the server does not answer."""
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 await ended.wait()
                 return
         state = await answer_within(ANSWER_SECONDS, asyncio.ensure_future(read_state(connection)))
-        newest = known()
-        if not state.writable or (state.history and newest and state.history.is_older_than(newest)):
+        newest, history = known(), state.history
+        if not state.writable:
+            return
+        if history and newest and (history.system != newest.system or history.is_older_than(newest)):
             return

@@ -1,4 +1,4 @@
-"""The queue of one destination: enqueue, claim, renew, settle, park, wake. The SQL is in `statements.py`."""
+"""The queue of one destination: enqueue, claim, renew, settle, park, wake. The SQL is in `statements/`."""
 
 import json
 import time
@@ -19,17 +19,14 @@ from platform_relay.core.outcomes import Evidence, JobSpec
 from platform_relay.core.reasons import Reason, columns
 from platform_relay.queue.fairness import Limits
 from platform_relay.queue.jobs import Job
-from platform_relay.queue.statements import (
-    CLAIM,
-    ENQUEUE,
+from platform_relay.queue.statements.claim import CLAIM, PROBE, RELEASE, RENEW
+from platform_relay.queue.statements.enqueue import ENQUEUE
+from platform_relay.queue.statements.settle import SETTLE
+from platform_relay.queue.statements.waiting import (
     EXISTS_REMOTELY,
     LOCK_DEPENDENCY,
     LOCK_LANES,
     PARK,
-    PROBE,
-    RELEASE,
-    RENEW,
-    SETTLE,
     WAKE,
     WAKE_STRANDED,
     WATCH_LANE,
@@ -57,7 +54,7 @@ class NewJob:
 
 
 def enqueue_parameters(jobs: Sequence[NewJob]) -> dict[str, list[object]]:
-    """The parameters of `statements.NEW_JOBS`."""
+    """The parameters of `statements.enqueue.NEW_JOBS`."""
     return {
         "job_ids": [uuid_utils.compat.uuid7() for _ in jobs],
         "job_messages": [job.message_id for job in jobs],
@@ -315,7 +312,7 @@ def _key(item: Settlement) -> tuple[UUID, int]:
 
 
 def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[str, list[object]]:
-    """The arrays of `statements.SETTLE`. Most attempts of a batch end alike, so a value that all rows have is sent once: the
+    """The arrays of `statements.settle.SETTLE`. Most attempts of a batch end alike, so a value that all rows have is sent once: the
     driver and PostgreSQL convert every element."""
     rows = [_settle_row(item, ring) for item in items]
     columns = {name: [row[name] for row in rows] for name in rows[0]}

@@ -10,7 +10,7 @@ import structlog
 from platform_relay.core.database import is_unavailable
 from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.core.time_limit import TimeLimit
+from platform_relay.core.time_limit import Attempt, TimeLimit
 from platform_relay.queue.decide import Crashed, Interrupted, Undecided, Verdict, before, decide, lane_failed
 from platform_relay.queue.destinations import display_name
 from platform_relay.queue.jobs import Handler, Job
@@ -57,8 +57,18 @@ class Runner:
         self._policy = policy
         self._time_limit = time_limit
         self._limit = TimeLimit(time_limit)
+        self._attempts: dict[int, Attempt] = {}
+        """Those that run, by the fencing token of their claim."""
+        self._ended: set[int] = set()
+        """The tokens of attempts whose claim was lost."""
         self._longest_wait = longest_wait
         self._random = random
+
+    def end(self, fencing_token: int) -> None:
+        """End the attempt of a claim that this worker has lost: it makes no further call. Its call in flight may still arrive."""
+        if (attempt := self._attempts.get(fencing_token)) is not None and fencing_token not in self._ended:
+            self._ended.add(fencing_token)
+            attempt.expire()
 
     async def run(self, job: Job) -> tuple[Settlement, Verdict | None]:
         """Run a job. Returns its settlement and the verdict (None: the handler was not called)."""
@@ -78,11 +88,12 @@ class Runner:
         started = time.perf_counter()
         verdict: Verdict
         try:
-            with self._limit.attempt():
+            with self._limit.attempt() as attempt:
+                self._attempts[job.fencing_token] = attempt
                 verdict = await handler(job)
         except TimeoutError:
             limit = because(ReasonCode.TIMED_OUT, destination=display_name(job.destination), seconds=self._time_limit)
-            verdict = Unknown(limit)
+            verdict = Unknown(because(ReasonCode.LEASE_LOST) if job.fencing_token in self._ended else limit)
         except asyncio.CancelledError:
             verdict = Interrupted(sent=True)
         except Exception as error:
@@ -92,6 +103,9 @@ class Runner:
             else:
                 log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
                 verdict = Crashed(because(ReasonCode.INTERNAL_ERROR, error=type(error).__name__))
+        finally:
+            self._attempts.pop(job.fencing_token, None)
+            self._ended.discard(job.fencing_token)
         return self.settlement(job, verdict, time.perf_counter() - started), verdict
 
     async def _rehearsed(

@@ -18,9 +18,9 @@ from platform_relay.reconcile.differences import CAUSES, Cause
 
 Outcome = Literal["open", "noted", "in_progress", "delivered", "nothing_sent", "failed", "unknown"]
 OUTCOME: Final = (
-    "`open`: not repaired; `in_progress`: its job waits or runs; `delivered`; `nothing_sent`: its job found that nothing has"
-    " to be sent; `failed`: its job is dead-lettered; `noted`: only the Platform has it, which no call can change; `unknown`:"
-    " its job left the history."
+    "`open`: not repaired; `in_progress`: its job waits or runs; `delivered`; `nothing_sent`: its job had nothing to"
+    " send; `failed`: its job is dead-lettered; `noted`: only the Platform has it, which no call can change; `unknown`:"
+    " its job was deleted after HISTORY."
 )
 
 MATCHING: Final = """

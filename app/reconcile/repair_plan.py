@@ -32,7 +32,7 @@ NO_LOOK_UP: Final = (
 NO_LONGER_DEAD: Final = (
     "The job is no longer dead-lettered: it was retried or dropped since. Nothing is sent, and it is noted."
 )
-JOB_GONE: Final = "The job left the history (HISTORY). Change the entity in the store, so that it is sent again."
+JOB_GONE: Final = "The job was deleted after HISTORY. Change the entity in the store, so that it is sent again."
 ADVICE: Final = (
     "These are the most calls that the repair makes. What the Platform already has is not sent again, except for stale"
     " entities. An order may also send its customer, if the Platform does not know it, and report the use of a coupon. A"

@@ -14,7 +14,7 @@ from platform_relay.core.ids import moment_of
 from platform_relay.core.reasons import stored
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.messages import key_digest
-from platform_relay.queue.statements import CLOCK_TOLERANCE
+from platform_relay.queue.statements.expressions import CLOCK_TOLERANCE
 from platform_relay.reconcile.differences import JOB, LANE, RelaySnapshot, StoreSnapshot
 
 _COLUMN: Final = {EventKind.CUSTOMER: "customer_ref", EventKind.ORDER: "order_ref", EventKind.PRODUCT: "product_ref"}

@@ -21,7 +21,8 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule
-from platform_relay.settings import CouponSettings, Settings
+from platform_relay.setting_groups import CouponSettings
+from platform_relay.settings import Settings
 from platform_relay.setup.checklist import TOPICS
 from platform_relay.setup.facts import (
     NEVER,

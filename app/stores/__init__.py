@@ -35,8 +35,8 @@ from typing import Final, cast
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.http import HttpClients
-from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores.base import StoreAdapter, StoreAdapterClass
 
 ADAPTERS: Final[Mapping[str, str]] = {

@@ -28,10 +28,10 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores.failures import returns_failures
 
 

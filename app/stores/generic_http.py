@@ -46,10 +46,10 @@ from pydantic_settings import SettingsConfigDict
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from platform_relay.core import exact_json, plain_numbers
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.http import HttpClients, HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,

@@ -8,8 +8,7 @@ from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
-from platform_relay.core import exact_json, plain_numbers
-from platform_relay.core.exact_json import ExactJson
+from platform_relay.core import plain_numbers
 from platform_relay.core.outcomes import Unknown
 
 Row = dict[str, JsonValue]
@@ -23,15 +22,6 @@ class Null(Enum):
 
 NULL: Final = Null.NULL
 CENT: Final = Decimal("0.01")
-
-
-def webhook_json(raw: bytes) -> ExactJson:
-    """The body of a webhook, with exact numbers. A byte that is not UTF-8, such as in a text that the store cut off, becomes the
-    replacement character: the signature fits, and an order must not be lost for its text. Raises ValueError."""
-    try:
-        return exact_json.loads(raw)
-    except UnicodeDecodeError:
-        return exact_json.loads(raw.decode("utf-8", "replace").encode())
 
 
 def exact_amount(value: JsonValue) -> Decimal:
@@ -59,6 +49,14 @@ def whole_number(value: JsonValue) -> int | None:
 def objects(value: JsonValue) -> list[Row]:
     """Return the objects in a list; an empty list for any other value."""
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def errors_in(value: JsonValue | Unknown) -> list[Row]:
+    """The `errors` of a GraphQL response or of a body of one; empty if there are none. An error that is no object, as gateways
+    and plugins write it, becomes one with a `message`: an error must not be read as "the entity does not exist"."""
+    errors = value_at(value, "errors")
+    listed = errors if isinstance(errors, list) else [errors] if errors else []
+    return [error if isinstance(error, dict) else {"message": str(error)} for error in listed]
 
 
 def value_at(value: JsonValue | Unknown, *path: str) -> JsonValue:

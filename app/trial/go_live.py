@@ -144,7 +144,9 @@ def _check(state: Row[Any] | None, since: datetime | None) -> None:  # Any: as a
     if state is None or state.started_at is None:
         raise NotPossibleError("this relay is not in a trial. Its first start was without MODE=shadow (docs/trial.md)")
     if state.live_at is not None:
-        raise NotPossibleError(f"the trial has ended: this relay is live since {state.live_at:%Y-%m-%d %H:%M} UTC")
+        raise NotPossibleError(
+            f"the trial has ended: this relay has been live since {state.live_at:%Y-%m-%d %H:%M} UTC"
+        )
     if since is not None and since < state.started_at:
         raise NotPossibleError(
             f"the trial began at {state.started_at:%Y-%m-%d %H:%M:%S} UTC; choose that time or a later one for the window"

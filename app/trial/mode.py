@@ -101,7 +101,7 @@ class OperatingMode:
         if self.setting == "shadow" and not trial.runs:
             since = f"{trial.live_at:%Y-%m-%d %H:%M} UTC"
             raise ValueError(
-                f"MODE is shadow, but this relay is live since {since}, and a live relay cannot go back into a trial. Remove"
+                f"MODE is shadow, but this relay has been live since {since}, and a live relay cannot go back into a trial. Remove"
                 " MODE, or use another database for the trial (docs/trial.md)"
             )
         if trial.runs:

@@ -36,7 +36,7 @@ from platform_relay.platform.fields import Fields
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.webhooks import redemption_of
 from platform_relay.queue.jobs import Handler, Job
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 from platform_relay.trial.mode import OperatingMode
 
 log: Final = structlog.get_logger(__name__)

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay import wiring
-from platform_relay.settings import PlatformSettings, Settings
+from platform_relay.setting_groups import PlatformSettings
+from platform_relay.settings import Settings
 from tests.api.served import OPERATOR_KEY, PREVIOUS_WEBHOOK_SECRET, STORE_KEY, WEBHOOK_SECRET, Caller, Stored, serving
 
 

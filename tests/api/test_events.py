@@ -133,6 +133,44 @@ async def test_ids_that_are_integers_are_kept_exactly(store: httpx.AsyncClient, 
         assert (await connection.execute(text("SELECT lane FROM job"))).scalar_one() == f"customer:{big}"
 
 
+@pytest.mark.parametrize("guest", [0, "0", None])
+async def test_the_customer_0_of_an_order_is_a_guest(
+    store: httpx.AsyncClient, engine: AsyncEngine, guest: object
+) -> None:
+    for number in (1, 2):
+        order = {**ORDER, "id": number, "customerId": guest, "email": f"guest{number}@example.com"}
+        assert (await store.post("/v1/events/orders", json=order)).status_code == 202
+    async with engine.connect() as connection:
+        customers = (await connection.execute(text("SELECT customer_ref FROM message ORDER BY id"))).scalars().all()
+        waits_for = (await connection.execute(text("SELECT depends_on FROM job ORDER BY id"))).scalars().all()
+    assert customers == ["guest1@example.com", "guest2@example.com"]
+    assert waits_for == ["customer:guest1@example.com", "customer:guest2@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "field", "explanation"),
+    [
+        ("customers", {"id": 0}, "id", "only customers with an account"),
+        ("customers", {"id": "0"}, "id", "only customers with an account"),
+        ("customers", {"id": "undefined"}, "id", "a missing value"),
+        ("orders", {**ORDER, "customerId": "null"}, "customerId", "leave it out for guest orders"),
+        ("orders", {**ORDER, "customerId": "None"}, "customerId", "leave it out for guest orders"),
+    ],
+)
+async def test_an_id_that_is_no_customers_is_rejected(
+    store: httpx.AsyncClient, stored: Stored, kind: str, event: dict[str, object], field: str, explanation: str
+) -> None:
+    """Otherwise all guests would be one customer at the Platform, with the name and address of the first."""
+    answer = await store.post(f"/v1/events/{kind}", json=event)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, field)
+    assert explanation in error["message"]
+    line = json.dumps({"type": kind, "event": event})
+    [batch] = [json.loads(row) for row in (await store.post("/v1/events/batch", content=line)).text.splitlines()]
+    assert (batch["status"], batch["problem"]["errors"]) == ("refused", [error])
+    assert await stored() == 0
+
+
 async def test_backfill_is_delivered_after_live_events(store: httpx.AsyncClient, engine: AsyncEngine) -> None:
     await store.post("/v1/events/customers?backfill=true", json=CUSTOMER)
     await store.post("/v1/events/products", json=PRODUCT)

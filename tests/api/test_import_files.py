@@ -67,6 +67,12 @@ BROKEN = {
     "an unknown encoding": (b"id\n1\n", "text/csv", "&encoding=rot13", "not supported"),
     "an unknown sheet": (workbook(), XLSX, "&sheet=Nothing", "its sheets are Sheet"),
     "two columns of one name": (b"id,id,email\n1,2,a@x.example\n", "text/csv", "&map=id%3Did", "positions 1 and 2"),
+    "a form": (
+        b'--a\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\nid,email\r\n1,a@x.example\r\n--a--\r\n',
+        "text/csv",
+        "",
+        "--data-binary",
+    ),
     "UTF-32": ("id\n1\n".encode("utf-32"), "text/csv", "", "UTF-32"),
     "half of a workbook": (workbook()[:-200], XLSX, "", "workbook"),
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import html
 import io
 import re
 import tempfile
@@ -151,6 +152,34 @@ async def test_a_file_is_uploaded_and_only_its_name_counts(console: httpx.AsyncC
     assert str(await rows(engine, "SELECT count(*) FROM message")) == "[(0,)]"
 
 
+async def test_the_meaning_of_an_unknown_status_is_chosen_on_the_page(
+    console: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    raw = b'id,Status,Currency,Total\n1,"Ist ""da""",EUR,5.00\n2,paid,EUR,5.00\n'
+    known = await token(console)
+    upload = form(field("token", known), field("kind", "orders"), file("orders.csv", raw))
+    where = (await sent(console, upload)).headers["location"]
+    page = (await console.get(where)).text
+    assert "meaning is not known" in page
+    control = re.search(r'<select id="status-1" name="(.*?)">', page)
+    assert control
+    name = html.unescape(control[1])
+    assert name == 'status.Ist "da"'
+    read = await console.post(f"{where}/read", data={"token": known, name: "paid"})
+    assert read.status_code == 303
+    page = (await console.get(read.headers["location"])).text
+    assert "meaning is not known" not in page
+    assert "<option selected>paid</option>" in page
+    mark = re.search(r'name="mark" value="(.*?)"', page)
+    assert mark
+    await console.post(f"{where}/start", data={"token": known, "mark": html.unescape(mark[1]), name: "paid"})
+
+    async def accepted() -> bool:
+        return [tuple(row) for row in await rows(engine, "SELECT state, accepted FROM import_run")] == [("done", 2)]
+
+    await eventually(accepted, 30)
+
+
 async def test_hostile_forms_store_nothing(console: httpx.AsyncClient, engine: AsyncEngine) -> None:
     known = field("token", await token(console))
     kind = field("kind", "customers")
@@ -244,6 +273,7 @@ async def test_hostile_choices_are_answered_with_a_page(console: httpx.AsyncClie
     for query in (
         "field.id=%3Dnone", "field.nothing=%3Did", "kind=coupons", "as_of=never", "as_of=9999-12-31T23:59-14:00",
         "time_zone=../../etc/passwd", "encoding=rot13", "currency=%00", "decimal=x", "sheet=1", "field.id=-",
+        "status.x=good", "status.%00=paid", "status.=paid", f"status.{'x' * 2000}=paid", "status.%22%3E%3Cb%3E=paid",
     ):  # fmt: skip
         response = await console.get(f"{where}?{query}")
         assert response.status_code in (200, 422), (query, response.text[:300])

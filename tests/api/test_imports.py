@@ -77,6 +77,18 @@ async def test_an_undecided_file_is_imported_after_a_confirmation(operator: http
     assert view["problems"][0]["reason"].startswith("totalPrice: ")
 
 
+async def test_an_unknown_status_is_asked_for_by_its_parameter(operator: httpx.AsyncClient) -> None:
+    raw = "id,Status,Currency,Total\n1,Ist da,EUR,5.00\n2,paid,EUR,5.00\n"
+    headers = {"content-type": "text/csv"}
+    undecided = await operator.post("/v1/imports?kind=orders", content=raw, headers=headers)
+    [error] = undecided.json()["errors"]
+    assert (undecided.status_code, error["field"]) == (422, "status")
+    assert "status=Ist%20da=paid" in error["message"]
+    answer = "/v1/imports?kind=orders&status=Ist%20da=paid"
+    view = await imported(operator, await operator.post(answer, content=raw, headers=headers))
+    assert (view["accepted"], view["rejected"]) == (2, 0)
+
+
 async def test_no_value_of_a_file_is_stored_with_its_import(operator: httpx.AsyncClient) -> None:
     raw = "id,email,birthday\n1,lena lind,1. Frimaire\n2,lena@mail.example,2000-04-03\n"
     headers = {"content-type": "text/csv"}
@@ -103,6 +115,9 @@ async def test_a_choice_that_cannot_be_is_refused(operator: httpx.AsyncClient) -
         "date_order=day",
         "time_zone=Mars/Base",
         "encoding=klingon",
+        "status=Bezahlt",
+        "status=Bezahlt=done",
+        "status=%00=paid",
     ):
         refused = await operator.post(f"/v1/imports?kind=orders&{wrong}", content=raw, headers=headers)
         assert refused.status_code == 422, refused.text

@@ -22,7 +22,8 @@ from platform_relay.api.store_webhooks import LARGE_BODIES
 from platform_relay.core.errors import LargeBodiesBusy
 from platform_relay.inbox.messages import JobKind
 from platform_relay.queue.queue import Queue
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from tests.api.served import STORE_KEY, serving
 from tests.database.engine_room import rows
 from tests.helpers import eventually

@@ -16,7 +16,8 @@ from platform_relay.api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 
 ROWS: Final = 4
 Numbers = range

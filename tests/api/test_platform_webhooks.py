@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from tests.api.served import PREVIOUS_WEBHOOK_SECRET, WEBHOOK_SECRET, Stored, serving
 
 ENDPOINT = f"/v1/webhooks/platform/{WEBHOOK_SECRET}"
@@ -57,6 +58,26 @@ async def test_every_body_is_stored(anonymous: httpx.AsyncClient, engine: AsyncE
     assert jobs == 0
 
 
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        ("points/redeemed", b"[]"),
+        ("Points/Redeemed", b"\x00\xff"),
+        ("points/redeemed", b'{"couponCode": "ab\xff"}'),
+        ("customers/tier_entry_reward_earned", b'{"rewards": [{"couponCode": "T1"}]}'),
+        ("customers/tier_entry_reward_earned", b""),
+    ],
+)
+async def test_a_coupon_that_cannot_be_read_is_a_job(
+    anonymous: httpx.AsyncClient, store: httpx.AsyncClient, topic: str, body: bytes
+) -> None:
+    answer = await anonymous.post(ENDPOINT, content=body, headers={"X-Webhook-Topic": topic})
+    assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
+    message = (await store.get(f"/v1/events/{answer.json()['id']}")).json()
+    assert (message["kind"], message["state"]) == (topic.lower(), "waiting")
+    assert [job["lane"] for job in message["jobs"]] == [f"coupon-without-code:{answer.json()['id']}"]
+
+
 async def test_a_wrong_secret_is_not_found(anonymous: httpx.AsyncClient, stored: Stored) -> None:
     assert (await anonymous.post(f"/v1/webhooks/platform/{PREVIOUS_WEBHOOK_SECRET}", json=REDEEMED)).status_code == 200
     for secret in ("wrong", WEBHOOK_SECRET[:-1], WEBHOOK_SECRET + "x", "%00", "%ff"):
@@ -93,6 +114,7 @@ def from_networks(settings: Settings) -> Settings:
         ("203.0.113.77:50617", "allowed"),  # Azure Application Gateway
         ("[::ffff:203.0.113.77]:443", "allowed"),
         ("203.0.113.77:50617, unknown", "other"),
+        ("203.0.113.77,", "allowed"),
         (None, "other"),
         ("nonsense", "other"),
     ],

@@ -11,7 +11,8 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.coverage import Coverage
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.wiring import Services
 from tests.database.engine_room import rows
 

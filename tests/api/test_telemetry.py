@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from platform_relay.core.logs import MessageLog, configure_logging, log_attempt, log_message, secrets_of
-from platform_relay.settings import PlatformSettings, Settings
+from platform_relay.setting_groups import PlatformSettings
+from platform_relay.settings import Settings
 from tests.api.served import STORE_KEY, WEBHOOK_SECRET
 
 

@@ -15,7 +15,8 @@ from platform_relay.checks.destinations import check_launcher, check_platform, c
 from platform_relay.cli.program import cli
 from platform_relay.core.http import HttpClient, HttpClients
 from platform_relay.platform.client import PlatformClient
-from platform_relay.settings import CouponSettings, PlatformSettings, Settings, StoreSettings
+from platform_relay.setting_groups import CouponSettings, PlatformSettings, StoreSettings
+from platform_relay.settings import Settings
 from simulators.process import Simulator
 from tests.contract.tls import Authority, Certificate, front
 

@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.alerts.alerts import open_alerts
 from platform_relay.checks.configuration import check_verification, watch_verification
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.settings import CouponSettings, PlatformSettings, Settings
+from platform_relay.setting_groups import CouponSettings, PlatformSettings
+from platform_relay.settings import Settings
 
 KEYS = {"api_key": "sim-platform-key", "shop_key": "sim-shop"}
 

@@ -432,8 +432,8 @@ SOURCES: Mapping[str, tuple[str, str, str, str, str]] = {
     "generic_http": ("`price`", "`subtotalPrice`", "`totalPrice`", "`amount`", "`refundedAmount`"),
     "magento": (
         "`price_incl_tax`",
-        "`subtotal_incl_tax`",
-        "`grand_total`",
+        "`subtotal_incl_tax`, less cancelled units",
+        "`grand_total`, less what was cancelled of an order that continues",
         (
             "`discount_amount`, plus the tax that it saved: that of `subtotal_incl_tax` and `shipping_incl_tax`, less "
             "`tax_amount` and `discount_tax_compensation_amount`"

@@ -154,6 +154,13 @@ def test_a_configurable_product_is_one_line() -> None:
         ({"state": "holded", "total_paid": 55}, "paid"),
         ({"state": "processing", "grand_total": 0}, "paid"),
         ({"state": "canceled"}, "voided"),
+        ({"state": "canceled", "total_canceled": 55}, "voided"),
+        ({"state": "complete", "total_paid": 33, "total_canceled": 22}, "paid"),
+        ({"state": "processing", "total_paid": 33, "total_canceled": 22}, "paid"),
+        ({"state": "complete", "total_paid": 33, "total_canceled": 0}, "partially_paid"),
+        ({"state": "complete", "total_canceled": 55}, "pending"),  # invoiced, and not paid yet
+        ({"state": "complete", "total_canceled": 55, "total_paid": 33}, "paid"),
+        ({"state": "closed", "total_paid": 33, "total_canceled": 22, "total_refunded": 33}, "refunded"),
         ({"state": "processing", "total_paid": 55, "total_refunded": 5}, "partially_refunded"),
         ({"state": "closed", "total_paid": 55, "total_refunded": 55}, "refunded"),
         ({"state": "complete", "total_paid": 55, "total_refunded": 55}, "refunded"),
@@ -161,6 +168,39 @@ def test_a_configurable_product_is_one_line() -> None:
 )
 def test_financial_status(fields: dict[str, Any], status: str) -> None:
     assert financial_status({"grand_total": 55, **fields}) == status
+
+
+PARTLY: dict[str, Any] = {
+    **ORDER, "state": "complete", "grand_total": 100, "total_paid": 60, "total_canceled": 40, "subtotal_incl_tax": 100,
+    "coupon_code": None,
+    "items": [
+        {"item_id": 1, "product_id": 7, "name": "Cup", "qty_ordered": 3, "qty_canceled": 1, "price_incl_tax": 20},
+        {"item_id": 2, "product_id": 8, "name": "Bowl", "qty_ordered": 1, "qty_canceled": 1, "price_incl_tax": 20},
+        {"item_id": 3, "product_id": 9, "name": "Jug", "qty_ordered": 1, "qty_canceled": 0, "price_incl_tax": 20},
+    ],
+}  # fmt: skip
+
+
+@on_bench
+@pytest.mark.parametrize(
+    ("state", "total", "subtotal", "lines"),
+    [
+        ("complete", "60.00", "60.00", [("Cup", 2), ("Jug", 1)]),
+        ("canceled", "100.00", "100.00", [("Cup", 3), ("Bowl", 1), ("Jug", 1)]),
+    ],
+)
+async def test_the_rest_of_an_order_that_was_cancelled_is_not_part_of_it(
+    bench: Bench, state: str, total: str, subtotal: str, lines: list[tuple[str, int]]
+) -> None:
+    bench.simulator.control("seed", orders=[{**PARTLY, "state": state}])
+    page = await magento(bench).list_entities(EventKind.ORDER, None, None)
+    assert isinstance(page, Page)
+    [event] = [native.event for native in page.events]
+    assert isinstance(event, OrderEvent)
+    assert (str(event.totalPrice), str(event.subtotalPrice)) == (total, subtotal)
+    assert event.financialStatus == ("paid" if state == "complete" else "voided")
+    assert event.lineItems is not None
+    assert [(line.title, int(line.quantity or 0)) for line in event.lineItems] == lines
 
 
 def test_a_customer() -> None:
@@ -209,7 +249,7 @@ def test_products() -> None:
 
 @pytest.mark.parametrize(
     ("row", "field"),
-    [({}, "id"), ({"entity_id": 1}, "currency"), ({**ORDER, "grand_total": "NaN"}, None)],
+    [({}, "id"), ({"entity_id": 1}, "currency"), ({**ORDER, "grand_total": "NaN"}, "totalPrice")],
 )
 def test_what_cannot_be_read(row: dict[str, Any], field: str | None) -> None:
     parsed = to_event(EventKind.ORDER, row, MEDIA)

@@ -15,7 +15,8 @@ from platform_relay.core.outcomes import Blocked, Done, Reject, reason_of
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
 from platform_relay.platform.client import PlatformClient
-from platform_relay.settings import PlatformSettings, Settings, StoreSettings
+from platform_relay.setting_groups import PlatformSettings, StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.loyalty_sync import SyncsLoyalty
 from platform_relay.stores.native import ListsEntities, Page
 from platform_relay.stores.permissions import PERMISSIONS, Ability

@@ -10,9 +10,9 @@ from typing import Final, get_args
 
 import pytest
 
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.http import HttpClients
 from platform_relay.inbox.events import FinancialStatus
-from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores import ADAPTERS, adapter_class, build, variables
 from platform_relay.stores.base import CouponKind, StoreAdapterClass
 from platform_relay.stores.bigcommerce.adapter import BigCommerce

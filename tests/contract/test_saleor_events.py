@@ -15,7 +15,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
-from platform_relay.core.outcomes import Done, Reject
+from platform_relay.core.outcomes import Done, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
@@ -267,6 +267,55 @@ def test_what_cannot_be_read(body: bytes) -> None:
     parsed = parse_webhook({"saleor-event": "customer_updated"}, body, "eu")
     assert isinstance(parsed, Unreadable)
     assert (parsed.id, parsed.reason.code) == (None, ReasonCode.STORE_WEBHOOKS_UNREADABLE)
+
+
+DENIED = {
+    "message": "To access this path, you need MANAGE_ORDERS.",
+    "extensions": {"exception": {"code": "PermissionDenied"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "kind"),
+    [
+        ("order_created", {"errors": [DENIED]}, EventKind.ORDER),
+        ("order_updated", {"order": None, "errors": [DENIED]}, EventKind.ORDER),
+        ("customer_updated", {"user": {"id": None, "email": None}, "errors": [DENIED]}, EventKind.CUSTOMER),
+        ("product_variant_updated", {"productVariant": None, "errors": [DENIED]}, EventKind.PRODUCT),
+    ],
+)
+def test_errors_instead_of_the_entity_are_a_fault_of_the_store(
+    event: str, body: dict[str, Any], kind: EventKind
+) -> None:
+    parsed = parse_webhook({"saleor-event": event}, json.dumps(body).encode(), "eu")
+    assert isinstance(parsed, Unreadable), parsed
+    assert (parsed.kind, parsed.id, parsed.reason.code) == (kind, None, ReasonCode.STORE_WEBHOOKS_REFUSED)
+    assert "PermissionDenied: To access this path" in parsed.reason.text
+    assert "docs/stores/saleor.md" in parsed.reason.next_step
+
+
+@pytest.mark.parametrize("errors", [[DENIED], ["a text"], [{}], "a text"])
+def test_an_entity_with_errors_is_fetched(errors: object) -> None:
+    """The fields that Saleor could not read are null, and would erase what the Platform has."""
+    body = json.dumps({"order": an_order(userEmail=None), "errors": errors}).encode()
+    parsed = parse_webhook({"saleor-event": "order_updated"}, body, "eu")
+    assert isinstance(parsed, ToFetch), parsed
+    assert (parsed.kind, parsed.id) == (EventKind.ORDER, an_order()["id"])
+
+
+@pytest.mark.parametrize(
+    ("event", "errors"), [("order_deleted", [DENIED]), ("voucher_created", [DENIED]), ("order_updated", [])]
+)
+def test_errors_of_what_is_not_relayed_are_ignored(event: str, errors: object) -> None:
+    body = json.dumps({"order": None, "errors": errors}).encode()
+    assert isinstance(parse_webhook({"saleor-event": event}, body, "eu"), Ignored)
+
+
+@on_bench
+@pytest.mark.parametrize("errors", ["a text", ["a text"], {"message": "it went wrong"}])
+async def test_errors_of_any_form_do_not_mean_that_the_entity_is_gone(bench: Bench, errors: object) -> None:
+    bench.misbehave(("POST", "^/graphql/Order$"), status=200, body={"errors": errors, "data": {"order": None}})
+    assert isinstance(await saleor(bench).fetch(EventKind.ORDER, "T3JkZXI6MQ=="), Retry)
 
 
 def test_a_customer() -> None:

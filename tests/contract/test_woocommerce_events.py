@@ -164,6 +164,9 @@ def test_a_changed_body_is_refused(change: bytes) -> None:
         ({"status": "cancelled"}, "voided"),
         ({"status": "shipped-by-plugin", "date_paid_gmt": "2026-01-01T00:00:00"}, "paid"),
         ({"status": "shipped-by-plugin"}, "pending"),
+        ({"status": "partial-payment", "date_paid_gmt": "2026-01-01T00:00:00"}, "partially_paid"),
+        ({"status": "partially-paid", "date_paid_gmt": "2026-01-01T00:00:00"}, "partially_paid"),
+        ({"status": "partial-paid"}, "partially_paid"),
     ],
 )
 def test_financial_states(shown: dict[str, object], status: str) -> None:

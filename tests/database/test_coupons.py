@@ -17,7 +17,7 @@ from platform_relay.coupons.transitions import ALLOWED_FROM, Coupons
 from platform_relay.coupons.valuation_rules import RewardValue
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import RewardKind
-from platform_relay.settings import IssuanceLimitSettings
+from platform_relay.setting_groups import IssuanceLimitSettings
 from tests.helpers import eventually
 from tests.journeys.handler_jobs import store_message
 from tests.reasons import NO_VALUE as WHY

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import create_engine
-from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Wait
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.queue.decide import Interrupted, Undecided, Verdict
@@ -46,6 +46,13 @@ async def probe(engine: AsyncEngine) -> Probes | None:
 
 async def pauses_are_over(engine: AsyncEngine) -> None:
     await run(engine, "UPDATE destination SET probe_at = now(), retry_at = now() WHERE name = 'platform'")
+
+
+async def test_a_lost_lease_shows_nothing_about_the_destination(engine: AsyncEngine) -> None:
+    worker = guard(engine)
+    for number in range(30):
+        await record(worker, replace(JOB, lane=f"order:{number}"), Unknown(because(ReasonCode.LEASE_LOST)))
+    assert await rows(engine, STATE) == [("open",)]
 
 
 @pytest.mark.parametrize("rate", [20.0, 100.0])

@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.queue import statements
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.queue import Queue, Settlement
+from platform_relay.queue.statements.claim import CLAIM
 from platform_relay.queue.states import Park, done
 from platform_relay.queue.watermark import BEGINNING
 from tests.reasons import WAITING_FOR_LANE
@@ -42,7 +42,7 @@ async def pages_read(engine: AsyncEngine, since: datetime) -> int:
     """Pages that a claim touches."""
     async with engine.connect() as connection:
         result = await connection.execute(
-            text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.CLAIM.text}"),
+            text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM.text}"),
             {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "since": since}
             | {"busy": [], "share": 64},
         )

@@ -20,7 +20,9 @@ from platform_relay.explain import collect, event_list
 from platform_relay.history import export, forget, leave
 from platform_relay.inbox import inbox, retention, same_time
 from platform_relay.jobs import statistics
-from platform_relay.queue import attempts, due, oldest_waiting, statements
+from platform_relay.queue import attempts, due, oldest_waiting
+from platform_relay.queue.statements.claim import CLAIM, PROBE
+from platform_relay.queue.statements.settle import SETTLE
 from platform_relay.reconcile import difference_list, repairs, snapshots
 from tests.helpers import eventually
 
@@ -133,14 +135,14 @@ SETTLED: Mapping[str, object] = {
 async def test_plans_that_are_made_on_small_tables_read_no_more_when_they_grow(engine: AsyncEngine, lanes: int) -> None:
     for start in range(0, lanes, 500):
         await accept(engine, *(order(str(number)) for number in range(start, min(start + 500, lanes))))
-    for statement, parameters in ((statements.CLAIM, {**CLAIMED, **FEW}), (statements.SETTLE, SETTLED)):
+    for statement, parameters in ((CLAIM, {**CLAIMED, **FEW}), (SETTLE, SETTLED)):
         explained = await plan(engine, statement, parameters)
         assert_keys_are_looked_up(explained)
         assert_jobs_are_looked_up(explained)
 
 
 async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
-    explained = await plan(filled, statements.CLAIM, {**CLAIMED, **FEW})
+    explained = await plan(filled, CLAIM, {**CLAIMED, **FEW})
     assert ("Seq Scan", "job") not in scans(explained), scans(explained)
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     due = next(node for node in nodes(explained) if node.get("Index Name") == "ix_lane_due")
@@ -160,7 +162,7 @@ async def test_the_look_for_due_work_reads_the_first_lane_of_each_priority(fille
 
 async def test_a_probe_reads_a_few_lanes_of_the_backlog(filled: AsyncEngine) -> None:
     parameters = {"destination": "platform", "lease": 30.0, "probes": 3, "interval": 2.0, "candidates": 50}
-    explained = await plan(filled, statements.PROBE, parameters)
+    explained = await plan(filled, PROBE, parameters)
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     assert_jobs_are_looked_up(explained)
     due = [node for node in nodes(explained) if node.get("Index Name") == "ix_lane_due"]
@@ -169,7 +171,7 @@ async def test_a_probe_reads_a_few_lanes_of_the_backlog(filled: AsyncEngine) -> 
 
 
 async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
-    explained = await plan(filled, statements.SETTLE, SETTLED)
+    explained = await plan(filled, SETTLE, SETTLED)
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     assert_jobs_are_looked_up(explained)
     assert_keys_are_looked_up(explained)

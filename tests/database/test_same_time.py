@@ -1,17 +1,21 @@
 """Versions of an entity with one time of change, in a real database."""
 
 import asyncio
+from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
+from platform_relay.core.errors import DatabaseAway
 from platform_relay.core.outcomes import JobSpec
 from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.messages import Incoming, SameTime
 from platform_relay.inbox.same_time import fetch_contradicted
 from tests.database.engine_room import broken_counts, rows, run
+from tests.helpers import eventually
 
 FETCH = JobSpec("fetch_entity", "store", "fetch:products:1", {"kind": "products", "id": "1"}, collapse=True)
 FETCHES = "SELECT count(*) FROM job WHERE kind = 'fetch_entity'"
@@ -51,6 +55,51 @@ async def test_the_second_look_finds_a_version_that_was_committed_meanwhile(engi
     await accept(engine, version("b", fetch=None))
     assert await fetch_contradicted(engine, [(receipt.id, first)]) == {"store"}
     assert await rows(engine, FETCHES) == [(1,)]
+
+
+async def test_a_repetition_enqueues_the_fetch_that_failed_after_the_commit(engine: AsyncEngine) -> None:
+    """The first version becomes visible while the second is being stored; the database ends the session that then enqueues the
+    fetch. The sender gets an error and repeats its message."""
+    await accept(engine, replace(version("a"), same_time=None))
+    await run(
+        engine,
+        "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$",
+    )
+    await run(
+        engine,
+        "CREATE TRIGGER end_session BEFORE INSERT ON job FOR EACH ROW WHEN (NEW.kind = 'fetch_entity')"
+        " EXECUTE FUNCTION end_session()",
+    )
+    async with engine.begin() as other:
+        await other.exec_driver_sql("SELECT FROM lane FOR UPDATE")
+        second = asyncio.create_task(accept(engine, version("b")))
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        await eventually(lambda: rows(engine, waits))
+        await other.exec_driver_sql("UPDATE message SET version_mark = $1", (version("a").version_mark,))
+    with pytest.raises(DatabaseAway):
+        await second
+    await run(engine, "DROP TRIGGER end_session ON job")
+    assert await rows(engine, FETCHES) == [(0,)]
+    statuses = [receipt.status for _ in range(3) for receipt in await accept(engine, version("b"))]
+    assert statuses == ["duplicate"] * 3
+    assert await rows(engine, FETCHES) == [(1,)], "one, as long as it is open"
+    assert await broken_counts(engine) == []
+
+
+async def test_a_contradiction_is_fetched_until_a_fetch_has_brought_the_newest(engine: AsyncEngine) -> None:
+    async def repeated() -> object:
+        [receipt] = await accept(engine, version("b"))
+        assert receipt.status == "duplicate"
+        [(fetches,)] = await rows(engine, FETCHES)
+        await run(engine, "UPDATE job SET state = 'dead', finished_at = now() WHERE kind = 'fetch_entity'")
+        return fetches
+
+    await accept(engine, version("a"))
+    await accept(engine, replace(version("b"), same_time=None, version_prefix=PREFIX))
+    assert [await repeated(), await repeated()] == [1, 2]
+    [fetched] = await accept(engine, replace(version("b"), same_time=SameTime(PREFIX, None, is_current=True)))
+    assert fetched.status == "accepted"
+    assert [await repeated(), await repeated()] == [2, 2], "a list that names it each night costs no more look-ups"
 
 
 async def test_another_entity_whose_key_begins_alike_is_no_version(engine: AsyncEngine) -> None:

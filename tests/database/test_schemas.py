@@ -37,7 +37,8 @@ from platform_relay.core.database import (
 from platform_relay.coupons import codes, issuance_limits, reward_rules
 from platform_relay.queue.notifications import Notifier, listen
 from platform_relay.queue.queue import Queue
-from platform_relay.settings import IssuanceLimitSettings, PlatformSettings, Settings
+from platform_relay.setting_groups import IssuanceLimitSettings, PlatformSettings
+from platform_relay.settings import Settings
 from platform_relay.worker import Worker
 from tests.conftest import temporary_database
 from tests.database.engine_room import accept, customer

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from platform_relay.core.reason_texts import TEXTS
+from platform_relay.core.reason_texts.rendering import TEXTS
 from platform_relay.core.reasons import ALERTS, ReasonCode
 from platform_relay.explain import causes
 from platform_relay.explain.causes import CAUSES, Cause, Rank, Step
@@ -33,7 +33,7 @@ TABLES: Final = (
 
 CODES_INTRO: Final = """# Reason codes
 
-<!-- Made from app/core/reasons.py and app/core/reason_texts.py: python -m tests.docs.reason_pages -->
+<!-- Made from app/core/reasons.py and app/core/reason_texts: python -m tests.docs.reason_pages -->
 
 Every outcome other than plain success, every job that waits, is held or dead-lettered, every held coupon, closed destination and
 alert has a reason: a stable code and facts. The API and the CLI show them as `reason_code` and `facts`, beside the rendered

@@ -31,7 +31,8 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.coverage import Coverage
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
-from platform_relay.settings import ConnectionSettings, PlatformSettings, Settings, StoreSettings
+from platform_relay.setting_groups import ConnectionSettings, PlatformSettings, StoreSettings
+from platform_relay.settings import Settings
 from tests.api.served import OPERATOR_KEY, STORE_KEY, WEBHOOK_SECRET, serving
 from tests.conftest import temporary_database
 from tests.docs.api_page import ERRORS_BY_REQUEST, ERRORS_BY_STATE, PAGE, Operation, operations, page

@@ -18,9 +18,9 @@ from platform_relay.inbox.inbox import Receipt
 from platform_relay.inbox.messages import JobKind
 from platform_relay.jobs import actions as operator_sql
 from platform_relay.jobs.views import Counts, MessageState
-from platform_relay.queue import statements
 from platform_relay.queue.destinations import DestinationState
 from platform_relay.queue.runner import OUTCOME_NAMES
+from platform_relay.queue.statements import waiting as waiting_sql
 from platform_relay.queue.states import Again, Ending, GiveBack
 from platform_relay.stores import ADAPTERS
 from tests.docs.documents import openapi_document
@@ -110,7 +110,7 @@ def test_every_state_disposition_and_outcome_is_explained() -> None:
     destination_states = get_args(DestinationState.__annotations__["state"])
     waiting = (*get_args(Again.__annotations__["disposition"]), *get_args(GiveBack.__annotations__["disposition"]))
     written = re.findall(
-        r"disposition = (?:CASE WHEN :by_operator THEN )?'(\w+)'", source_of(statements) + source_of(operator_sql)
+        r"disposition = (?:CASE WHEN :by_operator THEN )?'(\w+)'", source_of(waiting_sql) + source_of(operator_sql)
     )
     names = {
         *JOB_STATES,

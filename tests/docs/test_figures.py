@@ -20,7 +20,8 @@ from platform_relay.queue.loop import LoopSettings
 from platform_relay.queue.queue import PROBE_INTERVAL, PROBES
 from platform_relay.queue.rate_limiter import RATE_GROWTH, lowered_rate
 from platform_relay.queue.watermark import FULL_SCAN_COST, FULL_SCAN_INTERVAL
-from platform_relay.settings import IssuanceLimitSettings, Settings
+from platform_relay.setting_groups import IssuanceLimitSettings
+from platform_relay.settings import Settings
 from platform_relay.wiring import ATTEMPT_SECONDS, retry_policy
 from platform_relay.worker import STOP_SECONDS
 

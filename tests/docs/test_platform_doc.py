@@ -22,8 +22,13 @@ def test_the_files_that_it_names_exist() -> None:
 
 
 def test_the_rule_ids_that_it_names_are_those_of_the_webhooks() -> None:
-    raw = b'{"id": "1", "customerReward": {"couponCode": "a"}, "friendReward": {"couponCode": "b"}, "couponCode": "c"}'
-    for topic in ("referrals/started", "customers/tier_entry_reward_earned"):
+    for topic, raw in (
+        (
+            "referrals/started",
+            b'{"id": "1", "customerReward": {"couponCode": "a"}, "friendReward": {"couponCode": "b"}}',
+        ),
+        ("customers/tier_entry_reward_earned", b'{"id": "1", "couponCode": "c"}'),
+    ):
         for job in webhook_message(topic, raw, "m").jobs:
             redemption = redemption_of(topic, job.params["reward"], raw)
             assert redemption is not None

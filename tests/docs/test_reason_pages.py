@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from platform_relay.core.reason_texts import TEXTS, render
+from platform_relay.core.reason_texts.alerts import ALERTS
+from platform_relay.core.reason_texts.calls import CALLS
+from platform_relay.core.reason_texts.coupons import COUPONS
+from platform_relay.core.reason_texts.events import EVENTS
+from platform_relay.core.reason_texts.relay import RELAY
+from platform_relay.core.reason_texts.rendering import TEXTS, render
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.explain import causes
 from platform_relay.explain.causes import CAUSES
@@ -24,8 +29,12 @@ def test_every_code_and_every_cause_is_on_its_page() -> None:
     assert {f"`{name}`" for name in CAUSES} <= set(re.findall(r"`\w+`", explain_page()))
 
 
+def test_every_code_has_one_text() -> None:
+    assert len(TEXTS) == sum(len(table) for table in (CALLS, RELAY, EVENTS, COUPONS, ALERTS))
+
+
 def test_every_code_is_given_somewhere() -> None:
-    sources = [path for path in APP.rglob("*.py") if path.stem not in ("reasons", "reason_texts")]
+    sources = [path for path in APP.rglob("*.py") if path.stem != "reasons" and path.parent.name != "reason_texts"]
     given = {name for path in sources for name in re.findall(r"ReasonCode\.(\w+)", path.read_text("utf-8"))}
     assert {code.name for code in ReasonCode} - given == set()
 

@@ -6,7 +6,7 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -150,13 +150,12 @@ class Place(NamedTuple):
 def places(path: Path) -> Iterator[Place]:
     """Every retired word of a file, and every variable with a name that means nothing."""
     name, text = str(path.relative_to(ROOT)), path.read_text("utf-8")
+    usual = without(ALLOWED, text)
+    split = split_identifiers(usual)
     for word, pattern in _COMPILED:
         if name.startswith(word.files) and word.files:
             continue
-        cleaned = text
-        for allowed in (*ALLOWED, *word.allowed):
-            cleaned = re.sub(allowed, lambda match: "-" * len(match[0]), cleaned)
-        cleaned = split_identifiers(cleaned)
+        cleaned = split_identifiers(without(word.allowed, usual)) if word.allowed else split
         for match in pattern.finditer(cleaned):
             line = cleaned.count("\n", 0, match.start()) + 1
             yield Place(name, line, " ".join(match[0].replace("#", " ").split()), word.instead)
@@ -164,6 +163,13 @@ def places(path: Path) -> Iterator[Place]:
         for number, variable in variables(ast.parse(text)):
             if variable in NAMES:
                 yield Place(name, number, variable, "a name that says what it is")
+
+
+def without(allowed: Iterable[str], text: str) -> str:
+    """The text with dashes in place of what these patterns match."""
+    for pattern in allowed:
+        text = re.sub(pattern, lambda match: "-" * len(match[0]), text)
+    return text
 
 
 def split_identifiers(text: str) -> str:

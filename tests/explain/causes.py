@@ -39,7 +39,7 @@ from platform_relay.queue.queue import Queue
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.runner import Runner
 from platform_relay.queue.states import doubt_key
-from platform_relay.settings import CouponSettings, IssuanceLimitSettings
+from platform_relay.setting_groups import CouponSettings, IssuanceLimitSettings
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,

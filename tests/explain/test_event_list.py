@@ -128,15 +128,15 @@ async def test_an_event_is_found_by_a_subject_after_its_body_was_deleted(engine:
 async def test_times_limit_the_receipt_to_the_millisecond(engine: AsyncEngine) -> None:
     scene = Scene(engine)
     first = UUID(int=(1_700_000_000_000 << 80) + 1)
-    for number, milliseconds in enumerate((0, 1, 2)):
+    for number, milliseconds in enumerate((0, 1, 2), 1):
         identifier = UUID(int=first.int + (milliseconds << 80))
         message = await scene.customer(str(number))
         await scene.sql("UPDATE message SET id = :new WHERE id = :id", new=identifier, id=message.id)
     moment = datetime.fromtimestamp(1_700_000_000, UTC)
     second = moment + timedelta(milliseconds=1)
-    assert await subjects(engine, EventFilter(since=second)) == ["customer:2", "customer:1"]
-    assert await subjects(engine, EventFilter(until=second)) == ["customer:0"]
-    assert await subjects(engine, EventFilter(since=second, until=second + timedelta(milliseconds=1))) == ["customer:1"]
+    assert await subjects(engine, EventFilter(since=second)) == ["customer:3", "customer:2"]
+    assert await subjects(engine, EventFilter(until=second)) == ["customer:1"]
+    assert await subjects(engine, EventFilter(since=second, until=second + timedelta(milliseconds=1))) == ["customer:2"]
 
 
 @pytest.mark.parametrize("about", [None, "42"])

@@ -1,7 +1,7 @@
 """`python -m tests.faults.launcher <role>`: `relay <role>`, which counts its commit and wire points and may die at one.
 
 A point is a moment before or after something that others can see: a statement that commits by itself, a COMMIT, a call
-to a destination. Its name says what it is about: `before POST /v1/orders`, `after statements.SETTLE`.
+to a destination. Its name says what it is about: `before POST /v1/orders`, `after settle.SETTLE`.
 
 POINTS_LOG   file that gets a line for each point passed
 POINTS_DIE   name of a point at which to die by SIGKILL

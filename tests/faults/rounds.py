@@ -44,6 +44,11 @@ class Stage:
     timed: bool = True
     """Whether what is promised in seconds is judged: only where nothing else keeps the machine busy."""
 
+    def forget(self) -> None:
+        """What an earlier fault left."""
+        self.notes, self.recovery = [], []
+        self.mended, self.missing_between = None, None
+
     def promised(self, what: str, *, kept: bool) -> None:
         """Raises AssertionError when times are judged and this one was too long."""
         assert kept or not self.timed, what
@@ -115,8 +120,7 @@ async def play(on: Stage, fault: Fault) -> Report:
     for simulator in (on.rig.platform, on.rig.shop):
         simulator.reset()  # the script too
     on.shop.forget()
-    on.notes, on.recovery = [], []
-    on.mended, on.missing_between = None, None
+    on.forget()
     on.books.violations, on.books.samples = [], 0
     load = asyncio.create_task(on.shop.shoppers(fault.customers, fault.gap))
     await asyncio.wait([load], timeout=fault.before)
@@ -143,7 +147,9 @@ async def play(on: Stage, fault: Fault) -> Report:
         verdict = report.verdict
         if on.missing_between is not None:
             report.broken += unreported(verdict, on.shop.acknowledged, *on.missing_between)
-        on.notes.append(f"{len(verdict.lost)} lost and {len(verdict.disordered)} disordered, as the alert tells")
+        on.notes.append(
+            f"{len(verdict.lost)} lost and {len(verdict.disordered)} disordered, all within the time of the alert"
+        )
         verdict.lost, verdict.disordered = [], []
     report.stale = await on.books.stale_settles()
     report.identity, report.samples = on.books.violations, on.books.samples

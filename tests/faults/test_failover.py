@@ -13,16 +13,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
-from platform_relay.core import migrate
+from platform_relay.core import background, database_cluster, migrate
 from platform_relay.core.database import create_engine, is_unavailable, parse_url, servers_of, single_statement
-from platform_relay.core.database_servers import CONNECT_ERRORS, OldPrimaryError
+from platform_relay.core.database_dial import Place
+from platform_relay.core.database_server import History, ServerState
+from platform_relay.core.database_servers import CONNECT_ERRORS, OldPrimaryError, OtherClusterError
 from platform_relay.core.database_watch import watch_servers
+from platform_relay.jobs.backup import mark_restored
 from platform_relay.jobs.failover import HOLD, MARGIN, Failovers
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.notifications import listen
 from platform_relay.queue.states import done
 from tests.database.engine_room import accept, claim, order, rows, run, settle
+from tests.faults.pooler import Missing, Pooler
 from tests.faults.server import PostgresServer
 from tests.helpers import eventually
 
@@ -48,6 +53,22 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
         yield Pair(primary, await primary.standby(tmp_path / "standby", synchronous=False))
     finally:
         primary.end()
+
+
+@pytest.fixture
+async def clusters(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Two databases that do not know each other. Both accept writes, and both are on timeline 1."""
+    both = PostgresServer(tmp_path / "one"), PostgresServer(tmp_path / "other")
+    try:
+        for server in both:
+            await server.create()
+            setup = create_engine(server.url(), application_name="tests")
+            await migrate.upgrade(setup)
+            await setup.dispose()
+        yield Pair(*both)
+    finally:
+        for server in both:
+            server.end()
 
 
 @asynccontextmanager
@@ -217,7 +238,9 @@ async def test_waiting_jobs_count_as_possibly_delivered_before_the_first_stateme
 ) -> None:
     before = Failovers(pair.url, "public", synchronous=synchronous)
     async with watched(pair.url, on_history=before.note) as engine:
-        await accept(engine, order("1"))
+        await accept(engine, order("1"), order("2"))
+        parked = "UPDATE lane SET waits_for = 'customer:2', run_at = now() + interval '1 hour' WHERE key = 'order:2'"
+        await run(engine, parked)
         assert await rows(engine, "SELECT timeline, lost_since FROM database_history") == [(1, None)]
         await pair.primary.received(pair.standby)
     assert not before.may_have_sent(None)
@@ -225,7 +248,7 @@ async def test_waiting_jobs_count_as_possibly_delivered_before_the_first_stateme
     await pair.standby.promote()
     after = Failovers(pair.url, "public", synchronous=synchronous)
     async with watched(pair.url, on_history=after.note) as engine:
-        assert await rows(engine, "SELECT uncertain FROM job") == [(not synchronous,)]
+        assert await rows(engine, "SELECT DISTINCT uncertain FROM job") == [(not synchronous,)]
         [first, second] = await rows(
             engine, "SELECT timeline, seen_at, lost_since <= seen_at FROM database_history ORDER BY number"
         )
@@ -234,7 +257,10 @@ async def test_waiting_jobs_count_as_possibly_delivered_before_the_first_stateme
         assert alerts == ([] if synchronous else [("database_failed_over", "database")])
         assert await rows(engine, "SELECT action FROM audit") == [("database.failed_over",)]
         assert after.may_have_sent(None) is not synchronous
-        assert await rows(engine, "SELECT run_at > now() FROM lane") == [(not synchronous,)]
+        held = "SELECT run_at BETWEEN now() AND now() + interval '1 minute', waits_for FROM lane ORDER BY key"
+        waits = [(False, None), (False, "customer:2")] if synchronous else [(True, None), (True, None)]
+        assert await rows(engine, held) == waits  # what a lane waited for would end the hold
+        assert (after.may_still_arrive() > 0) is not synchronous
         seen_at = second[1]
         assert isinstance(seen_at, datetime)
         if not synchronous:  # other processes may acknowledge events at the old primary for some seconds more
@@ -285,3 +311,160 @@ async def test_many_connections_wait_for_one_comparison(pair: Pair) -> None:
         go.set()
         await asyncio.gather(*writing[1:])
         assert len(calls) == 1
+
+
+async def test_a_server_of_another_cluster_is_left_alone_until_the_used_one_is_away(
+    clusters: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = clusters.primary, clusters.standby
+    histories: list[History] = []
+
+    async def on_history(history: History) -> None:
+        histories.append(history)
+
+    with capture_logs() as logs:
+        async with watched(clusters.url, on_history=on_history) as engine:
+            assert await port(engine) == one.port  # the first of the URL
+            held = await engine.connect()
+            await held.execute(text("SELECT 1"))
+
+            def warnings() -> list[str]:
+                return [str(line["server"]) for line in logs if line["event"] == "database_of_another_cluster"]
+
+            async def refused() -> bool:
+                try:
+                    await write(engine)
+                except OtherClusterError as error:
+                    return is_unavailable(error)
+                except (SQLAlchemyError, *CONNECT_ERRORS):
+                    return False
+                return False
+
+            await eventually(warnings, WITHIN)
+            for _ in range(20):
+                await write(engine)
+                assert await port(engine) == one.port
+            await held.execute(text("SELECT 1"))  # this connection was not terminated
+            await held.close()
+            assert len(histories) == 1
+            one.stop()
+            await eventually(refused, WITHIN)
+            monkeypatch.setattr(database_cluster, "AWAY_SECONDS", 1.0)
+            await eventually(lambda: writes_to(engine, other), WITHIN)
+            assert len(histories) == 2
+            await one.start()
+            await eventually(lambda: len(warnings()) == 2, WITHIN)
+            await write(engine)
+            assert await port(engine) == other.port
+    assert warnings() == [f"127.0.0.1:{other.port}", f"127.0.0.1:{one.port}"]
+
+
+async def test_the_jobs_are_marked_in_the_cluster_that_is_used(clusters: Pair) -> None:
+    """It is the second of the URL."""
+    failovers = Failovers(clusters.url, "public", synchronous=False)
+    engine = create_engine(clusters.standby.url(), application_name="tests")
+    try:
+        await write(engine)
+        used = servers_of(engine).newest
+        assert used is not None
+        await failovers.note(used)
+        assert await rows(engine, "SELECT system, timeline FROM database_history") == [(used.system, 1)]
+    finally:
+        await engine.dispose()
+
+
+async def test_a_server_that_does_not_report_its_history_is_not_newer(clusters: Pair) -> None:
+    for server in (clusters.primary, clusters.standby):
+        administrator = await server.connect()
+        await administrator.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        await administrator.close()
+    engine = create_engine(clusters.url, application_name="tests", pool_size=1)
+    try:
+        await write(engine)
+        servers = servers_of(engine)
+        assert servers.newest is None
+        _, second = await servers.places()
+        servers.saw(second, ServerState(1, standby=False, read_only=False, started_at=None, history=None))
+        await engine.dispose()  # the next connection is a new one
+        assert await port(engine) == clusters.primary.port
+    finally:
+        await engine.dispose()
+
+
+async def test_a_database_without_a_history_can_be_marked_as_restored(clusters: Pair) -> None:
+    administrator = await clusters.primary.connect()
+    await administrator.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    await administrator.close()
+    engine = create_engine(clusters.primary.url(), application_name="tests", pool_size=1)
+    try:
+        await accept(engine, order("1"))
+        assert await mark_restored(engine, "test") == 1
+    finally:
+        await engine.dispose()
+
+
+async def test_without_a_watch_another_cluster_is_not_used_either(clusters: Pair) -> None:
+    """Such a process asks all addresses when it needs a connection and the known server takes none."""
+    one = clusters.primary
+    engine = create_engine(clusters.url, application_name="tests", pool_size=3)
+    try:
+        await write(engine)
+        one.stop()
+        for _ in range(3):
+            with pytest.raises((SQLAlchemyError, *CONNECT_ERRORS)):
+                await write(engine)
+        await one.start()
+        await eventually(lambda: writes_to(engine, one), WITHIN)
+    finally:
+        await engine.dispose()
+
+
+async def test_a_pooler_that_leads_to_another_cluster_is_noticed_before_a_statement(
+    clusters: Pair, tmp_path: Path
+) -> None:
+    one, other = clusters.primary, clusters.standby
+    pooler = Pooler(tmp_path, one)
+    try:
+        pooler.start()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    histories: list[History] = []
+
+    async def on_history(history: History) -> None:
+        histories.append(history)
+
+    engine = create_engine(one.url(pooler.port), application_name="tests", pool_size=1, on_history=on_history)
+    try:
+        await eventually(lambda: writes_to(engine, one), WITHIN)
+        pooler.lead_to(other)
+        await eventually(lambda: writes_to(engine, other), WITHIN)
+        assert [history.timeline for history in histories] == [1, 1]
+        assert histories[0].system != histories[1].system
+    finally:
+        await engine.dispose()
+        pooler.kill()
+
+
+async def test_the_watch_of_an_address_that_fails_is_reported_and_begins_again(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`servers.saw` is what the watch calls with each answer."""
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0.01)
+    servers, answers = servers_of(engine), list[Place]()
+    saw = servers.saw
+
+    def broken_once(place: Place, state: ServerState) -> None:
+        answers.append(place)
+        if len(answers) == 1:
+            raise LookupError("unexpected")
+        saw(place, state)
+
+    monkeypatch.setattr(servers, "saw", broken_once)
+    with capture_logs() as logs:
+        await write(engine)
+        watch = asyncio.create_task(watch_servers(servers))
+        await eventually(lambda: len(answers) > 1, WITHIN)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    failed = [line for line in logs if line["event"] == "background_task_failed"]
+    assert [(line["task"], line["server"]) for line in failed] == [("watch_server", str(answers[0]))]

@@ -136,6 +136,21 @@ def test_without_a_terminal_a_guess_stops_with_the_command_that_confirms_it(
     assert "Traceback" not in refused.stderr
 
 
+def test_an_unknown_status_is_asked_for_by_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    file = tmp_path / "orders.csv"
+    file.write_text("id,Status,Currency,Total\n1,Ist da,EUR,5.00\n2,paid,EUR,5.00\n")
+    text = str(imported_orders(file).exception)
+    assert "the status 'Ist da' in 1 row" in text
+    assert "Answer with --status 'Ist da=authorized' or" in text
+    assert "2 rows: 1 valid, 1 rejected" in imported_orders(file, "--dry-run").output
+    assert "2 rows: 2 valid, 0 rejected" in imported_orders(file, "--dry-run", "--status", "Ist da=paid").output
+    stated = str(imported_orders(file, "--status", "Ist da=paid", "--map", "id=").exception)
+    assert "No column for id" in stated
+    refused = str(imported_orders(file, "--status", "Ist da=good").exception)
+    assert "write WORD=STATUS" in refused
+
+
 def test_yes_and_stated_choices_import_without_a_question(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +177,7 @@ def test_yes_and_stated_choices_import_without_a_question(
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_is_asked_and_sees_the_dry_run_first(tmp_path: Path) -> None:
     file = tmp_path / "orders.csv"
-    file.write_text(ORDERS)
+    file.write_text(ORDERS.replace("completed", "Ist da"))
     ours, theirs = os.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "platform_relay.cli", "import", "orders", str(file)],
@@ -177,6 +192,9 @@ def test_a_terminal_is_asked_and_sees_the_dry_run_first(tmp_path: Path) -> None:
             while text not in seen:
                 seen += os.read(ours, 1024).decode(errors="replace")
 
+        shown("or reject)")
+        os.write(ours, b"good\npaid\n")
+        shown("write WORD=STATUS")
         shown("Decimal mark")
         os.write(ours, b"point\n.\n")
         shown("not a decimal mark")

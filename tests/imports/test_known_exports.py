@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.exports import EXPORTS, LEFT_OUT, KnownExport, known_export, recognise
 from platform_relay.imports.exports import known as known_module
 from platform_relay.imports.files import FileRow, column_names
-from platform_relay.imports.proposal import Choices, MissingFieldError, propose
+from platform_relay.imports.proposal import MissingFieldError, propose
 from platform_relay.imports.rows import read_messages
 from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.messages import Incoming
@@ -208,6 +209,21 @@ def test_the_net_revenue_of_a_report_is_only_a_total_if_the_operator_says_so() -
     assert isinstance(event, dict)
     assert (event["totalPrice"], event["id"]) == ("54.90", "1901")
     assert not {"customerId", "email"} & set(event)
+
+
+@pytest.mark.parametrize("status", ["wc-partially-paid", "Partially paid", "wc-partial-payment", "partial-paid"])
+def test_a_deposit_is_not_paid_in_full(status: str) -> None:
+    """In WooCommerce's reports, and in any other file."""
+    report = (
+        "Date,Order #,Status,Customer,Customer type,Product(s),Items sold,Coupon(s),N. Revenue,Currency\n"
+        f"2026-11-01 09:59:00,1901,{status},Lena Lind,new,1× Teapot,1,,54.90,EUR\n"
+    ).encode()
+    [event] = messages(report, EventKind.ORDER, fields=("totalPrice=N. Revenue",))
+    plain = f"order id,email,financial status,currency,total\n1901,lena@example.com,{status},EUR,54.90\n".encode()
+    [other] = messages(plain, EventKind.ORDER)
+    assert isinstance(event, dict)
+    assert isinstance(other, dict)
+    assert (event["financialStatus"], other["financialStatus"]) == ("partially_paid", "partially_paid")
 
 
 def test_orders_of_the_import_export_suite() -> None:

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.files import FileFormat
-from platform_relay.imports.proposal import SAMPLE_ROWS, Choices, MissingFieldError, Proposal, propose
+from platform_relay.imports.proposal import MissingFieldError, Proposal, propose
 from platform_relay.imports.rows import read_messages
+from platform_relay.imports.sample import SAMPLE_ROWS
 from platform_relay.imports.summary import Tally
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.messages import Incoming

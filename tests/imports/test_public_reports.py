@@ -9,7 +9,8 @@ from typing import Any  # Any: events as JSON
 
 import pytest
 
-from platform_relay.imports.proposal import Choices, MissingFieldError, propose
+from platform_relay.imports.choices import Choices
+from platform_relay.imports.proposal import MissingFieldError, propose
 from platform_relay.imports.rows import read_messages
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.messages import Incoming

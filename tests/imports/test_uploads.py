@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.imports import importer, runs, uploads
-from platform_relay.imports.proposal import Choices, propose
+from platform_relay.imports.choices import Choices
+from platform_relay.imports.proposal import propose
 from platform_relay.imports.runner import ImportRunner
 from platform_relay.imports.runs import ImportBusyError
 from platform_relay.imports.uploads import (
@@ -20,6 +21,7 @@ from platform_relay.imports.uploads import (
     TooManyUploadsError,
     UploadGoneError,
     delete_unused,
+    delete_upload,
     keep_upload,
     prune_uploads,
     waiting_uploads,
@@ -29,6 +31,7 @@ from platform_relay.inbox.inbox import Inbox
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.privacy.erase import erase
 from tests.database.engine_room import rows, run
+from tests.helpers import eventually
 
 RAW = b"id,email,phone\n1,a1@example.com,1\n,none@x.example,2\n"
 WITHOUT_PHONE = Choices(("phone=",))
@@ -157,6 +160,99 @@ async def test_an_expired_file_is_not_offered(engine: AsyncEngine) -> None:
     assert view is not None
     assert not view.file_kept
     assert await runs.continue_cancelled(engine, claim.view.id, "operator") is None
+
+
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def test_the_file_of_a_cancelled_import_is_not_continued_while_it_is_deleted(engine: AsyncEngine) -> None:
+    upload_id = await kept(engine)
+    claim = await started(engine, upload_id)
+    await run(engine, "UPDATE import_run SET state = 'cancelled', cancelled_by = 'operator'")
+    async with engine.begin() as deleting:
+        await uploads.lock(deleting, upload_id)
+        continued = asyncio.create_task(runs.continue_cancelled(engine, claim.view.id, "operator"))
+        await eventually(lambda: rows(engine, WAITS))
+        for statement in uploads._DELETE:  # noqa: SLF001
+            await deleting.execute(statement, {"id": upload_id})
+    assert await continued is None
+    assert await rows(engine, "SELECT state, upload_id FROM import_run") == [("cancelled", None)]
+
+
+async def test_the_file_of_a_cancelled_import_makes_no_room_while_it_is_continued(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_KEPT", len(RAW))
+    upload_id = await kept(engine)
+    claim = await started(engine, upload_id)
+    await run(engine, "UPDATE import_run SET state = 'cancelled', cancelled_by = 'operator'")
+    async with engine.begin() as continuing:
+        await uploads.lock(continuing, upload_id)
+        another = asyncio.create_task(kept(engine))
+        await eventually(lambda: rows(engine, WAITS))
+        values = {"id": claim.view.id, "upload_id": upload_id, "silent": 30.0}
+        assert (await continuing.execute(runs._CONTINUE, values)).first() is not None  # noqa: SLF001
+    with pytest.raises(TooManyUploadsError):
+        await another
+    assert await rows(engine, "SELECT upload_id FROM import_run") == [(upload_id,)]
+    assert await rows(engine, FILES) == [(1, 1)]
+
+
+async def test_the_end_of_an_import_deletes_no_file_that_is_imported_in_another_way(engine: AsyncEngine) -> None:
+    """An operator starts it again, after the end was stored and before the file is deleted."""
+    upload_id = await kept(engine)
+    await started(engine, upload_id)
+    await run(engine, "UPDATE import_run SET state = 'done'")
+    await started(engine, upload_id, WITHOUT_PHONE)
+    assert not await delete_upload(engine, upload_id)
+    assert await rows(engine, FILES) == [(1, 1)]
+
+
+async def test_no_finished_file_is_deleted_for_one_that_does_not_fit(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_KEPT", 3 * len(RAW))
+    finished = await kept(engine)
+    await started(engine, finished)
+    await run(engine, "UPDATE import_run SET state = 'cancelled'")
+    await kept(engine, RAW + RAW)
+    with pytest.raises(TooManyUploadsError):
+        await kept(engine, RAW + RAW)
+    await kept(engine)
+    assert await rows(engine, "SELECT count(*), sum(size) FROM import_upload") == [(2, 3 * len(RAW))]
+    assert await rows(engine, "SELECT id FROM import_upload WHERE id = :id", id=finished) == []
+
+
+@pytest.mark.parametrize("by", ["another file", "an erasure"])
+async def test_a_large_file_is_deleted_in_small_commits(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """A file has 1,024 chunks of 1 MiB at most: in one statement they would take longer than its time limit."""
+    upload_id = await kept(engine)
+    await started(engine, upload_id)
+    await run(engine, "UPDATE import_run SET state = 'cancelled'")
+    await run(
+        engine,
+        "INSERT INTO import_chunk (upload_id, number, data) SELECT :id, n, 'x' FROM generate_series(1, 29) AS n",
+        id=upload_id,
+    )
+    await run(
+        engine,
+        """CREATE FUNCTION limited() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF (SELECT count(*) FROM gone) > 20 THEN RAISE 'too many at once'; END IF; RETURN NULL; END $$""",
+    )
+    await run(
+        engine,
+        "CREATE TRIGGER limited AFTER DELETE ON import_chunk REFERENCING OLD TABLE AS gone"
+        " FOR EACH STATEMENT EXECUTE FUNCTION limited()",
+    )
+    if by == "another file":
+        monkeypatch.setattr(uploads, "MAX_KEPT", len(RAW))
+        another = await kept(engine)
+        assert await rows(engine, "SELECT DISTINCT upload_id FROM import_chunk") == [(another,)]
+    else:
+        await erase(engine, OperatorActions(engine), "a1@example.com", "t", patience=5)
+        assert await rows(engine, FILES) == [(0, 0)]
 
 
 class Failing(io.BytesIO):

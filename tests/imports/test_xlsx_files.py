@@ -14,8 +14,9 @@ import pytest
 from openpyxl import Workbook
 
 from platform_relay.imports import xlsx_file, xlsx_parts
+from platform_relay.imports.choices import Choices
 from platform_relay.imports.files import FileOptions, FileRow, file_columns, format_of, read_rows
-from platform_relay.imports.proposal import Choices, MissingFieldError, propose
+from platform_relay.imports.proposal import MissingFieldError, propose
 from platform_relay.imports.rows import read_messages
 from platform_relay.imports.xlsx_numbers import DATE, PLAIN, format_kind, number_text
 from platform_relay.inbox.events import EventKind
@@ -183,7 +184,7 @@ def test_formulas_are_not_executed() -> None:
         '<row r="4"><c r="A4"><v>3</v></c><c r="B4" t="e"><f>1/0</f><v>#DIV/0!</v></c></row>'
         '<row r="5"><c r="A5"><v>4</v></c><c r="B5" t="str"><f>"a"</f><v>a_x0041__x005F_</v></c></row>'
     )
-    assert [row.values["n"] for row in rows_of(raw)] == ["2", "", "", "aA_"]
+    assert [row.values["n"] for row in rows_of(raw)] == ["2", "", "#DIV/0!", "aA_"]
     assert any("formulas without a stored result" in note for note in file_columns(io.BytesIO(raw), "xlsx").facts.notes)
 
 

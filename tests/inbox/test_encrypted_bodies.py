@@ -39,8 +39,9 @@ from platform_relay.jobs.edit import NotEditableError, edit_and_retry, find_edit
 from platform_relay.jobs.queries import find_message
 from platform_relay.jobs.statistics import OrderTotals, read_business_impact
 from platform_relay.platform.webhooks import redemption_of
-from platform_relay.privacy.erase import COUNTED, erase
+from platform_relay.privacy.erase import erase
 from platform_relay.privacy.export import export
+from platform_relay.privacy.receipt import COUNTED
 from platform_relay.queue.decide import decide
 from platform_relay.queue.queue import Queue
 from platform_relay.queue.retry import RetryPolicy

@@ -16,7 +16,7 @@ from platform_relay.core.models import Job as JobRow
 from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.platform.client import PlatformClient
 from platform_relay.queue.jobs import Job
-from platform_relay.settings import PlatformSettings
+from platform_relay.setting_groups import PlatformSettings
 
 NO_MESSAGE: UUID = uuid7()
 

@@ -4,7 +4,8 @@ import pytest
 
 from platform_relay.checks.destinations import check_launcher, check_platform
 from platform_relay.core.http import HttpClient
-from platform_relay.settings import PlatformSettings, Settings
+from platform_relay.setting_groups import PlatformSettings
+from platform_relay.settings import Settings
 from simulators.process import Simulator
 from tests.helpers import free_port
 from tests.journeys.handler_jobs import client_of

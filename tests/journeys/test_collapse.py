@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 from platform_relay import wiring
 from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
 from platform_relay.inbox.messages import incoming
-from platform_relay.settings import PlatformSettings, RetrySettings, Settings
+from platform_relay.setting_groups import PlatformSettings, RetrySettings
+from platform_relay.settings import Settings
 from platform_relay.worker import Worker
 from simulators.process import run
 from tests.database.engine_room import rows

@@ -33,7 +33,8 @@ from platform_relay.inbox.messages import incoming as order_message
 from platform_relay.platform.rules import RewardKind
 from platform_relay.platform.webhooks import webhook_message
 from platform_relay.queue.oldest_waiting import OldestWaiting
-from platform_relay.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
+from platform_relay.setting_groups import CouponSettings, PlatformSettings, RetrySettings, StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.worker import Worker
 from simulators.process import Simulator
 from tests.helpers import eventually

@@ -13,7 +13,7 @@ from platform_relay.core.outcomes import Done, Reject, Wait
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.explain.collect import explain
 from platform_relay.platform.client import PlatformClient
-from platform_relay.settings import PlatformSettings
+from platform_relay.setting_groups import PlatformSettings
 from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, store_message

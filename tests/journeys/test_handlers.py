@@ -257,6 +257,29 @@ async def test_an_order_of_unknown_fate_is_probed_before_it_is_posted_again(
     assert len(platform.state("orders", "1001")) == 1
 
 
+async def test_an_order_is_not_created_while_a_call_from_before_a_failover_may_still_arrive(
+    platform: Simulator, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    seed(platform)
+    seconds = [7.5]
+    handler = ForwardOrder(
+        client,
+        Coupons(engine),
+        Customers(engine),
+        Alerts(engine),
+        ComputeProcess(),
+        lambda _: True,
+        lambda: seconds[0],
+    )
+    waiting = await handler(job("forward_order", ORDER))
+    assert isinstance(waiting, Wait)
+    assert (waiting.reason.code, waiting.recheck) == (ReasonCode.EARLIER_CALL_MAY_ARRIVE, 7.5)
+    assert calls(platform) == [("order.patch", False)]
+    seconds[0] = 0.0
+    assert isinstance(await handler(job("forward_order", ORDER)), Done)
+    assert calls(platform)[1:] == [("order.patch", False), ("order.post", True)]
+
+
 async def test_an_order_that_is_there_already_is_patched(platform: Simulator, forward_order: ForwardOrder) -> None:
     seed(platform)
     assert isinstance(await forward_order(job("forward_order", ORDER)), Done)

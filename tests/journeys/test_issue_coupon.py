@@ -26,7 +26,7 @@ from platform_relay.coupons.reward_rules import RewardRuleDefinition, RewardRule
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.webhooks import webhook_message
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 from platform_relay.stores.generic_http import GenericHttp, GenericHttpSettings
 from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
@@ -115,6 +115,23 @@ async def coupon(engine: AsyncEngine, code: str = CODE) -> CouponRecord:
 async def put_rule(engine: AsyncEngine, rule_id: str, **definition: object) -> None:
     async with engine.begin() as connection:
         await reward_rules.put(connection, rule_id, RewardRuleDefinition.model_validate(definition), "operator")
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        ("points/redeemed", []),
+        ("points/redeemed", {**REDEEMED, "couponCode": "ab\N{REPLACEMENT CHARACTER}"}),
+        ("customers/tier_entry_reward_earned", {"rewards": [{"couponCode": "T1"}]}),
+        ("referrals/completed", {"friendReward": [{"couponCode": "F1"}]}),
+    ],
+)
+async def test_a_coupon_that_cannot_be_read_is_dead_with_its_reason(
+    issue: IssueCoupon, engine: AsyncEngine, topic: str, body: Any
+) -> None:
+    outcome = await give(issue, engine, body, topic=topic)
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.NO_COUPON_CODE
 
 
 async def test_a_redemption_becomes_an_active_coupon_with_the_launchers_value(

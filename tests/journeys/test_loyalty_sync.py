@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.reasons import ReasonCode, stored
 from platform_relay.inbox.events import EventKind
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import webhooks
 from platform_relay.sync.polling import poll

@@ -16,7 +16,8 @@ from platform_relay import wiring
 from platform_relay.core.outcomes import Blocked, Reject, Skip, reason_of
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.platform.webhooks import webhook_message
-from platform_relay.settings import CouponSettings, PlatformSettings, Settings, StoreSettings
+from platform_relay.setting_groups import CouponSettings, PlatformSettings, StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.loyalty_sync import SyncsLoyalty
 from platform_relay.wiring import Clients, Services
 from platform_relay.worker import Worker

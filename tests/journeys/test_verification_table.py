@@ -13,7 +13,7 @@ from platform_relay.coupons.issue import IssueCoupon
 from platform_relay.coupons.verification_rules import VerificationLevel
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.webhooks import ALLOWED_NETWORK, webhook_message
-from platform_relay.settings import IssuanceLimitSettings
+from platform_relay.setting_groups import IssuanceLimitSettings
 from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import job, store_message, store_negative_answers

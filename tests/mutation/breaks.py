@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 QUEUE: Final = "app/queue/queue.py"
-STATEMENTS: Final = "app/queue/statements.py"
+ENQUEUE: Final = "app/queue/statements/enqueue.py"
+CLAIM: Final = "app/queue/statements/claim.py"
+SETTLE: Final = "app/queue/statements/settle.py"
+WAITING: Final = "app/queue/statements/waiting.py"
 LOOP: Final = "app/queue/loop.py"
 DECIDE: Final = "app/queue/decide.py"
 BREAKER: Final = "app/queue/circuit_breaker.py"
@@ -78,7 +81,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "claim, call, settle",
         "the attempt is not counted before the call",
-        STATEMENTS,
+        CLAIM,
         "attempts = job.attempts + 1,",
         "attempts = job.attempts,",
         f"{TEST_QUEUE}::test_an_attempt_counts_before_the_wire_and_can_be_given_back",
@@ -86,7 +89,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "claim, call, settle",
         "a claim has no new fencing token",
-        STATEMENTS,
+        CLAIM,
         "SET leased = true, fencing_token = nextval('fencing_token'),",
         "SET leased = true, fencing_token = lane.fencing_token,",
         f"{TEST_QUEUE}::test_settling_names_the_fencing_token",
@@ -94,7 +97,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "a lane that comes back repeats its tokens",
-        STATEMENTS,
+        CLAIM,
         "SET leased = true, fencing_token = nextval('fencing_token'),",
         "SET leased = true, fencing_token = lane.fencing_token + 1,",
         f"{TEST_QUEUE}::test_a_token_from_before_its_lane_was_removed_settles_nothing",
@@ -102,7 +105,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "claim, call, settle",
         "a claim has no lease",
-        STATEMENTS,
+        CLAIM,
         "fencing_token = nextval('fencing_token'),\n        lease_until = now() + make_interval(secs => :lease)",
         "fencing_token = nextval('fencing_token'),\n        lease_until = now()",
         f"{TEST_QUEUE}::test_a_claimed_lane_is_nobody_elses",
@@ -110,7 +113,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "settling does not name the fencing token",
-        STATEMENTS,
+        SETTLE,
         "AND lane.fencing_token = input.fencing_token AND lane.leased\n        FOR UPDATE",
         "AND lane.leased\n        FOR UPDATE",
         f"{TEST_QUEUE}::test_settling_names_the_fencing_token",
@@ -118,7 +121,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "parking does not name the fencing token",
-        STATEMENTS,
+        WAITING,
         "WHERE destination = :destination AND key = :lane AND fencing_token = :fencing_token AND leased FOR UPDATE",
         "WHERE destination = :destination AND key = :lane AND leased FOR UPDATE",
         f"{TEST_QUEUE}::test_a_stale_park_changes_nothing",
@@ -126,7 +129,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "renewing does not name the fencing token",
-        STATEMENTS,
+        CLAIM,
         "lane.fencing_token = held.fencing_token AND lane.leased\nRETURNING lane.key, lane.fencing_token",
         "lane.leased\nRETURNING lane.key, lane.fencing_token",
         f"{TEST_QUEUE}::test_a_renewed_lease_holds_and_a_lost_one_stays_lost",
@@ -134,7 +137,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "jobs of a lane run newest first",
-        STATEMENTS,
+        CLAIM,
         "ORDER BY seq LIMIT 1\n    ) AS first",
         "ORDER BY seq DESC LIMIT 1\n    ) AS first",
         f"{TEST_QUEUE}::test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commits",
@@ -150,7 +153,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "the last version seen goes backwards",
-        STATEMENTS,
+        SETTLE,
         "ELSE greatest(entity.version, excluded.version) END",
         "ELSE excluded.version END",
         f"{TEST_QUEUE}::test_the_last_version_seen_never_goes_backwards",
@@ -158,7 +161,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "a dead job blocks its lane",
-        STATEMENTS,
+        SETTLE,
         "input.state <> 'waiting' AS finished",
         "input.state NOT IN ('waiting', 'dead') AS finished",
         f"{TEST_QUEUE}::test_a_dead_job_does_not_block_its_lane",
@@ -166,7 +169,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "a version that died does not count as seen",
-        STATEMENTS,
+        SETTLE,
         "WHERE exists_remotely OR (state = 'dead' AND (version IS NOT NULL OR replaces))",
         "WHERE exists_remotely",
         f"{TEST_QUEUE}::test_a_version_that_died_and_may_have_arrived_still_counts_as_seen",
@@ -174,7 +177,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "a rejected version supersedes the older ones that wait",
-        STATEMENTS,
+        SETTLE,
         "WHERE fenced.collapse AND fenced.replaces AND",
         "WHERE fenced.collapse AND",
         f"{TEST_VERSIONS}::test_a_rejected_version_leaves_the_older_ones_waiting_and_they_are_sent",
@@ -182,7 +185,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "a rejected version counts as delivered",
-        STATEMENTS,
+        SETTLE,
         "CASE WHEN replaces THEN version END",
         "version",
         f"{TEST_VERSIONS}::test_a_rejected_version_does_not_supersede_a_later_arrival",
@@ -198,7 +201,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "an entity stays silent after a version was sent as the newest",
-        STATEMENTS,
+        SETTLE,
         "WHEN excluded.exists_remotely AND entity.key IN (SELECT lane FROM fenced WHERE as_newest)",
         "WHEN false",
         f"{TEST_VERSIONS}::test_an_operator_sends_a_superseded_version_as_the_newest",
@@ -206,7 +209,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "an order does not wait for its customer",
-        STATEMENTS,
+        CLAIM,
         "started.depends_on IS NOT NULL\n           AND NOT coalesce",
         "false\n           AND NOT coalesce",
         f"{TEST_QUEUE}::test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery",
@@ -238,7 +241,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing is repeated blindly",
         "a job whose worker died is not marked as uncertain",
-        STATEMENTS,
+        CLAIM,
         "uncertain = job.uncertain OR job.state = 'running',",
         "uncertain = job.uncertain,",
         f"{TEST_QUEUE}::test_settling_names_the_fencing_token",
@@ -302,7 +305,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "collapsed versions are not subtracted from the lane's count",
-        STATEMENTS,
+        SETTLE,
         " - coalesce(replaced_count.jobs, 0) AS open_jobs,",
         " AS open_jobs,",
         f"{TEST_QUEUE}::test_waiting_versions_collapse_into_the_newest_whatever_their_order_of_arrival",
@@ -310,7 +313,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "a job committed while its lane empties is forgotten",
-        STATEMENTS,
+        ENQUEUE,
         "open_jobs = lane.open_jobs + excluded.open_jobs,\n        last_seq",
         "open_jobs = excluded.open_jobs,\n        last_seq",
         f"{TEST_QUEUE}::test_a_version_that_arrives_while_another_is_sent_is_not_lost",
@@ -318,7 +321,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "a lane is removed although a job came meanwhile",
-        STATEMENTS,
+        SETTLE,
         "CASE WHEN open_jobs > 0 OR failed_at IS NOT NULL OR wakes THEN 'kept'",
         "CASE WHEN failed_at IS NOT NULL OR wakes THEN 'kept'",
         f"{TEST_QUEUE}::test_a_job_that_comes_while_its_lane_is_settled_is_not_lost",
@@ -326,7 +329,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "a superseded job has no reason",
-        STATEMENTS,
+        SETTLE,
         "ELSE '{ReasonCode.NEWER_VERSION}' END,",
         "ELSE NULL END,",
         f"{TEST_QUEUE}::test_what_is_replaced_says_why",
@@ -350,7 +353,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "blocked concerns the destination",
         "a closed destination is claimed from",
-        STATEMENTS,
+        CLAIM,
         "AND EXISTS (SELECT FROM destination WHERE name = :destination AND state = 'open')",
         "AND true",
         "tests/database/test_destination_guard.py::test_a_refused_key_closes_the_destination_for_all_and_one_probe_opens_it",
@@ -398,7 +401,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "one entity does not stop the others",
         "a closed destination is probed by lanes that failed",
-        STATEMENTS,
+        CLAIM,
         "retry_due AND NOT EXISTS (SELECT FROM candidate WHERE NOT failed)",
         "retry_due",
         f"{TEST_GUARD}::test_probes_are_lanes_that_have_not_failed_and_only_then_one_that_has",
@@ -406,7 +409,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "one entity does not stop the others",
         "new lanes are not found behind those that failed",
-        STATEMENTS,
+        CLAIM,
         "ORDER BY run_at DESC LIMIT CAST(:candidates AS integer))",
         "ORDER BY run_at LIMIT CAST(:candidates AS integer))",
         f"{TEST_GUARD}::test_a_new_lane_is_found_behind_any_number_of_lanes_that_failed",
@@ -424,7 +427,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "one entity does not stop the others",
         "lanes do not remember that they failed",
-        STATEMENTS,
+        SETTLE,
         "CASE WHEN fenced.failed THEN now()",
         "CASE WHEN false THEN now()",
         f"{TEST_GUARD}::test_what_settles_marks_lanes_that_fail_and_clears_the_mark",
@@ -448,7 +451,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "PostgreSQL holds all state",
         "lanes that a dead worker should have woken stay parked",
-        STATEMENTS,
+        WAITING,
         "WHERE lane.waits_for IS NOT NULL AND NOT lane.leased AND CASE",
         "WHERE lane.waits_for IS NULL AND NOT lane.leased AND CASE",
         f"{TEST_QUEUE}::test_stranded_waiters_are_found",
@@ -456,7 +459,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "PostgreSQL holds all state",
         "an event that happens during an attempt does not wake the lane",
-        STATEMENTS,
+        WAITING,
         "WHEN :for_lane OR lane.waits_for = :key THEN",
         "WHEN :for_lane OR :key = :key THEN",
         f"{TEST_QUEUE}::test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain",
@@ -464,7 +467,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "PostgreSQL holds all state",
         "a wake-up ends the lease of a running attempt",
-        STATEMENTS,
+        WAITING,
         "SET run_at = CASE WHEN lane.leased THEN lane.run_at ELSE now() END, waits_for = NULL FROM parked",
         "SET run_at = now(), waits_for = NULL FROM parked",
         f"{TEST_QUEUE}::test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain",
@@ -505,7 +508,7 @@ BREAKS: Final[tuple[Break, ...]] = (
         "time is not content",
         "versions that two processes accept at once are not read from the store",
         "app/inbox/inbox.py",
-        "if unopposed:",
+        "if checked:",
         "if False:",
         "tests/database/test_same_time.py::test_versions_of_two_inboxes_that_do_not_see_each_other_lead_to_a_fetch",
     ),

@@ -21,7 +21,8 @@ from platform_relay.access.api_keys import create
 from platform_relay.checks.work_watch import WorkWatch
 from platform_relay.core.database import parse_url
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.settings import PlatformSettings, Settings
+from platform_relay.setting_groups import PlatformSettings
+from platform_relay.settings import Settings
 from platform_relay.worker import Worker
 from simulators.process import Simulator
 from simulators.process import run as simulator

@@ -21,13 +21,14 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.retention import prune_bodies
 from platform_relay.platform import webhooks
 from platform_relay.platform.webhooks import redemption_of
-from platform_relay.privacy.erase import COUNTED, ErasureReceipt, StillRunningError, erase
+from platform_relay.privacy.erase import StillRunningError, erase
 from platform_relay.privacy.export import export
 from platform_relay.privacy.identity import CustomerIdentity, redacted
+from platform_relay.privacy.receipt import COUNTED, ErasureReceipt
 from platform_relay.reconcile.coverage import Coverage
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
-from platform_relay.settings import IssuanceLimitSettings
+from platform_relay.setting_groups import IssuanceLimitSettings
 from platform_relay.stores.native import Ignored, ToFetch, Unreadable, not_relayed, unreadable_entity
 from tests.database.engine_room import broken_counts
 from tests.explain.scene import Scene, answered

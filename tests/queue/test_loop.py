@@ -269,6 +269,54 @@ async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(eng
         assert await rows(engine, STATE, lane="order:1") == [("running", None, 2, True)]
 
 
+async def test_an_attempt_whose_claim_is_lost_makes_no_further_call(engine: AsyncEngine) -> None:
+    """The new owner of the lane may have done meanwhile what that call does."""
+    calls: list[str] = []
+    answered = asyncio.Event()
+
+    async def handler(_: Job) -> Outcome:
+        calls.append("first")
+        await answered.wait()
+        calls.append("second")
+        return Done()
+
+    await accept(engine, order("1"))
+    async with running(engine, {"forward_order": handler}, lease=1.2) as on:
+        await eventually(lambda: calls)
+        await run(
+            engine, "UPDATE lane SET fencing_token = fencing_token + 1, lease_until = now() + interval '1 minute'"
+        )
+        await eventually(lambda: on.seen.losses)
+        answered.set()
+    assert calls == ["first"]
+    [lost] = on.seen.losses
+    assert lost.outcome == "unknown"
+    assert lost.reason is not None
+    assert lost.reason.code is ReasonCode.LEASE_LOST
+
+
+async def test_an_attempt_whose_lease_cannot_be_renewed_ends_before_the_lease(engine: AsyncEngine) -> None:
+    calls: list[str] = []
+
+    async def handler(_: Job) -> Outcome:
+        calls.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            calls.append("ended")
+        return Done()
+
+    await accept(engine, order("1"))
+    async with running(engine, {"forward_order": handler}, lease=3.0):
+        await eventually(lambda: calls)
+        async with engine.begin() as another:
+            await another.execute(text("SELECT FROM lane FOR UPDATE"))
+            await eventually(lambda: calls == ["begun", "ended"])
+            left = (await another.execute(text("SELECT lease_until > clock_timestamp() FROM lane"))).scalar_one()
+        assert left
+        await eventually(lambda: _is(engine, STATE, [("waiting", "unknown", 1, True)], lane="order:1"))
+
+
 # ----------------------------------------------------------------------------------------------- the end
 
 

@@ -20,7 +20,8 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.compare import ComparedSystems, reconcile
 from platform_relay.reconcile.difference_list import list_differences
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
-from platform_relay.settings import PlatformSettings, Settings, StoreSettings
+from platform_relay.setting_groups import PlatformSettings, StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent
 from platform_relay.sync.backfill import backfill
 from platform_relay.sync.polling import KINDS_IN_ORDER, inbox_item

@@ -27,7 +27,8 @@ from platform_relay.forwarding.fetch import FetchEntity
 from platform_relay.inbox.events import EventKind
 from platform_relay.queue.oldest_waiting import OldestWaiting
 from platform_relay.queue.queue import watch_lane
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.native import ListsEntities, Page, Unreadable
 from platform_relay.stores.woocommerce.events import to_event
 from platform_relay.sync.backfill import backfill

@@ -22,8 +22,9 @@ from platform_relay.forwarding.fetch import store_message
 from platform_relay.imports.files import FileRow
 from platform_relay.inbox.events import EventKind
 from platform_relay.jobs.actions import OperatorActions
-from platform_relay.privacy.erase import ErasureReceipt, erase
+from platform_relay.privacy.erase import erase
 from platform_relay.privacy.identity import CustomerIdentity
+from platform_relay.privacy.receipt import ErasureReceipt
 from platform_relay.privacy.spellings import address_spellings
 from platform_relay.privacy.sweep import sweep, swept_columns
 from platform_relay.stores.native import Unreadable, unreadable_entity

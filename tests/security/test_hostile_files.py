@@ -53,7 +53,9 @@ async def test_an_uploaded_file_is_read_by_a_process_of_its_own(
 ) -> None:
     rows = "".join(f"{number},2026-05-11{' ' * 60_000}x\n" for number in range(1, 11))
     response = await operator.post(
-        "/v1/imports?kind=customers", content=f"id,updatedAt\n{rows}", headers={"content-type": "text/csv"}
+        "/v1/imports?kind=customers&time_zone=UTC",
+        content=f"id,updatedAt\n{rows}",
+        headers={"content-type": "text/csv"},
     )
     assert response.status_code == 202, response.text
     assert (parts.import_compute.pid is None, parts.compute.pid is None) == (False, True)

@@ -105,7 +105,9 @@ def test_a_row_of_a_file_fills_mapped_fields_from_their_columns_only(
 ) -> None:
     event = convert(EventKind.ORDER, {**columns, **ORDER}, mapping, Reading(), flat=False).event
     for field, column in mapping.items():
-        assert event.get(field) == columns.get(column), field
+        value = columns.get(column)
+        is_no_id = field in ("id", "customerId") and isinstance(value, dict)  # its row is rejected
+        assert event.get(field) == (None if is_no_id else value), field
     assert {name: event.get(name) for name in ORDER if name not in mapping} == {
         name: value for name, value in ORDER.items() if name not in mapping
     }

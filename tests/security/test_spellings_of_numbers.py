@@ -177,8 +177,7 @@ WRITTEN: Final = frozenset({"ChangedJobs", "ReleasedLimits", "RuleView", "Stored
 
 REVIEWED: Final = frozenset(
     {
-        "imports/uploads.py: int((await connection.execute(_KEPT)).scalar_one())",  # numbers of the database, as the next four
-        "jobs/queries.py: int(row.left_history)",
+        "jobs/queries.py: int(row.left_history)",  # numbers of the database, as the next three
         "jobs/queries.py: int(row.messages)",
         "queue/last_work.py: float(row.seconds)",
         "queue/due.py: float(row.seconds)",
@@ -195,6 +194,7 @@ REVIEWED: Final = frozenset(
         "setup/test_coupon.py: int(SECONDS)",
         "api/client_ip.py: int(address)",  # an address, not a text
         "api/client_ip.py: int(network.network_address)",
+        "imports/id_reading.py: int(value)",  # a Decimal of JSON without decimal places
         "imports/id_values.py: .isdecimal",  # with isascii, and for the length of the text only
         "core/exact_json.py: Decimal(text)",  # called by the JSON parser with a number of JSON
         "cli/numbers.py: float(_read(decimal, value))",
@@ -237,7 +237,7 @@ REVIEWED: Final = frozenset(
         "queue/queue.py: int(job.spec.backfill)",
         "queue/rate_limiter.py: float(sum((now - call < 1.0 for call in self._calls)))",
         "queue/retry.py: int(window / self.base(1))",
-        "settings.py: float(match[1])",
+        "core/setting_values.py: float(match[1])",
         "stores/bigcommerce/api.py: float(reset)",
         "stores/generic_http.py: int(now.timestamp())",
         "stores/loyalty_sync.py: int(number)",

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from platform_relay import stores
-from platform_relay.settings import MIN_DIFFERENT, MIN_LENGTH, PlatformSettings, Settings, refuse_weak
+from platform_relay.core.setting_values import MIN_DIFFERENT, MIN_LENGTH, refuse_weak
+from platform_relay.setting_groups import PlatformSettings
+from platform_relay.settings import Settings
 from simulators.scene import SECRETS
 
 WEAK = ("Tr0ub4dor&3", "operator-key-for-tests1", "abcdefghijk" * 3, "0" * 64, "changeme")

@@ -14,7 +14,8 @@ from platform_relay.inbox.messages import incoming
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.rules import PlatformRule, RewardKind
 from platform_relay.platform.webhooks import POINTS_REDEEMED, TIER_REWARD, webhook_message
-from platform_relay.settings import CouponSettings, PlatformSettings, Settings, StoreSettings
+from platform_relay.setting_groups import CouponSettings, PlatformSettings, StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.setup.checklist import checklist
 from platform_relay.setup.collect import collect, kind_of_topic, rules_without_value
 from platform_relay.stores.bigcommerce.events import TOPICS as BIGCOMMERCE

@@ -18,7 +18,8 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.reconcile.compare import ComparedSystems, run_requested
 from platform_relay.reconcile.runs import Reconciliations
-from platform_relay.settings import Settings, StoreSettings
+from platform_relay.setting_groups import StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from platform_relay.sync import background_reads
 from platform_relay.sync.background_reads import BackgroundReads, NotRead

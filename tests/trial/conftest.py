@@ -15,7 +15,8 @@ from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
 from platform_relay.inbox.inbox import Receipt
 from platform_relay.inbox.messages import incoming
 from platform_relay.platform.webhooks import webhook_message
-from platform_relay.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
+from platform_relay.setting_groups import CouponSettings, PlatformSettings, RetrySettings, StoreSettings
+from platform_relay.settings import Settings
 from platform_relay.wiring import Clients, Services
 from platform_relay.worker import Worker
 from simulators.process import Simulator, run

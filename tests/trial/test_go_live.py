@@ -139,7 +139,7 @@ async def test_all_replicas_agree_whatever_their_setting_and_there_is_no_way_bac
         await second.send(customer(43))
         await second.idle()
         assert [call[1] for call in sent(second)] == ["/v1/customers/43"]
-    with pytest.raises(ValueError, match="MODE is shadow, but this relay is live"):
+    with pytest.raises(ValueError, match="MODE is shadow, but this relay has been live"):
         async with start(mode="shadow"):
             pass
     with pytest.raises(NotPossibleError, match="has ended"):

@@ -103,7 +103,7 @@ async def test_the_switch_needs_the_scope_a_confirmation_and_no_process_in_shado
             assert went.json()["resent"] == 1
             again = await client.post("/v1/trial/go-live", json=confirmed | window)
             assert again.status_code == 409
-            assert "this relay is live since" in again.json()["detail"]
+            assert "this relay has been live since" in again.json()["detail"]
             assert (await client.get("/v1/trial")).json()["live_at"] == went.json()["live_at"]
         assert not (await relay.parts.mode.read()).runs
         audit = await relay.rows("SELECT actor, action FROM audit ORDER BY seq")

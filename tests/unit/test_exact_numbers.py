@@ -194,8 +194,8 @@ PLAIN_JSON: Final = {
 }
 """Modules that may read JSON with floats, and why."""
 FLOATS: Final = {
-    "api", "cli", "core/http.py", "core/database_url.py", "core/metrics.py", "queue", "settings.py", "platform/launcher.py",
-    "stores/bigcommerce/api.py", "jobs/queries.py",
+    "api", "cli", "core/http.py", "core/database_url.py", "core/metrics.py", "core/setting_values.py", "queue",
+    "platform/launcher.py", "stores/bigcommerce/api.py", "jobs/queries.py",
 }  # fmt: skip
 """Where `float(…)` is about seconds and counts, never about a value of an event, a coupon or a response."""
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform_relay.platform.fields import Fields
 from platform_relay.platform.webhooks import COUPON_TOPICS, parse_webhook, redemption_of, webhook_message
 
 CUSTOMER = {"id": "u-1", "externalId": 42, "email": "Jane@Example.com", "pointBalance": 100}
@@ -136,10 +137,66 @@ def test_webhooks_without_an_id_of_their_own_are_compared_by_body() -> None:
     assert key("customers/updated", updated) != key("customers/updated", raw(CUSTOMER))
 
 
+@pytest.mark.parametrize("topic", [*COUPON_TOPICS, "customers/updated", "points/earned"])
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"[" * 100_000, b'"text"', b"\xff\xfe", b"1" * 5000])
-def test_an_unreadable_webhook_is_stored(body: bytes) -> None:
-    message = webhook_message("points/redeemed", body, "m-1")
-    assert (message.body, message.jobs, message.kind) == (body, (), "points/redeemed")
+def test_an_unreadable_webhook_is_stored_and_shown_if_it_may_carry_a_coupon(topic: str, body: bytes) -> None:
+    message = webhook_message(topic, body, "m-1", network="other")
+    assert (message.body, message.kind) == (body, topic)
+    assert [job.lane for job in message.jobs] == (["coupon-without-code:m-1"] if topic in COUPON_TOPICS else [])
+    for job in message.jobs:
+        assert job.params == {"topic": topic, "reward": "", "network": "other"}
+        assert redemption_of(topic, job.params["reward"], body) is None
+
+
+@pytest.mark.parametrize(
+    ("topic", "body", "lanes"),
+    [
+        ("customers/tier_entry_reward_earned", {"rewards": [{"couponCode": "T1"}]}, ["coupon-without-code:m"]),
+        ("customers/tier_entry_reward_earned", {"couponCode": "T 1"}, ["coupon-without-code:m"]),
+        ("customers/tier_entry_reward_earned", {"couponCode": "T1"}, ["coupon:T1#m"]),
+        ("customers/tier_entry_reward_earned", {"rewardType": "pointdonation"}, []),
+        ("referrals/started", {"customerReward": {"couponCode": None}}, []),
+        ("referrals/started", {"customerReward": {"couponCode": "x", "rewardType": "pointdonation"}}, []),
+        ("referrals/started", {"customer": {"rewards": [{"couponCode": "earlier"}]}}, []),
+        ("referrals/completed", {"customerReward": {"couponCode": "a b"}}, ["coupon-without-code:m"]),
+        ("referrals/completed", {"couponCode": "c"}, ["coupon-without-code:m"]),
+        (
+            "referrals/completed",
+            {"customerReward": {"couponCode": "a"}, "friendReward": [{"couponCode": "b"}]},
+            ["coupon:a#m", "coupon-without-code:m"],
+        ),
+    ],
+)
+def test_a_reward_of_another_shape_is_shown(topic: str, body: dict[str, object], lanes: list[str]) -> None:
+    assert [job.lane for job in webhook_message(topic, raw(body), "m").jobs] == lanes
+
+
+def test_a_tier_reward_is_accepted_again_once_its_field_is_known() -> None:
+    topic, body = "customers/tier_entry_reward_earned", raw({"customer": CUSTOMER, "voucher": "V1"})
+    first, fields = webhook_message(topic, body, "m"), Fields({"tierReward.code": "voucher"})
+    again = webhook_message(topic, body, "n", fields)
+    assert [job.lane for job in again.jobs] == ["coupon:V1#n"]
+    assert again.dedupe_key != first.dedupe_key
+    assert webhook_message(topic, body, "o").dedupe_key == first.dedupe_key
+
+
+@pytest.mark.parametrize("topic", ["Points/Redeemed", "POINTS/REDEEMED", " points/redeemed "])
+def test_a_topic_is_read_in_upper_and_lower_case(topic: str) -> None:
+    message = webhook_message(topic, raw(REDEEMED), "m-1")
+    assert (message.kind, message.coupon_ref) == ("points/redeemed", "ab12cd34ef56")
+    assert message.dedupe_key == key("points/redeemed", raw(REDEEMED))
+    assert redemption_of(topic.strip(), "redeemed", message.body) is not None
+
+
+def test_a_byte_that_is_not_utf_8_costs_only_its_text() -> None:
+    message = webhook_message("points/redeemed", raw(REDEEMED, action="M?ller").replace(b"?", b"\xfc"), "m-1")
+    (job,) = message.jobs
+    assert (job.params["code"], message.customer_ref) == ("ab12cd34ef56", "42")
+    redemption = redemption_of("points/redeemed", "redeemed", message.body)
+    assert redemption is not None
+    assert (redemption.code, redemption.points) == ("ab12cd34ef56", 500)
+    broken = raw(REDEEMED, couponCode="ab?12").replace(b"?", b"\xfc")
+    assert [job.lane for job in webhook_message("points/redeemed", broken, "m").jobs] == ["coupon-without-code:m"]
 
 
 def test_texts_that_cannot_be_stored_do_not_become_references() -> None:
@@ -167,4 +224,5 @@ def test_every_body_is_accepted(topic: str, body: object) -> None:
     for job in message.jobs:
         assert "\x00" not in job.lane
         job.lane.encode()
-    assert webhook is None or len(message.jobs) == len(webhook.redemptions) + webhook.lacks_code
+    expected = len(webhook.redemptions) + webhook.lacks_code if webhook else int(topic in COUPON_TOPICS)
+    assert len(message.jobs) == expected

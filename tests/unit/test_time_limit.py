@@ -62,3 +62,21 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 async def test_an_error_of_the_attempt_is_not_replaced() -> None:
     with pytest.raises(KeyError), TimeLimit(30.0).attempt():
         raise KeyError
+
+
+async def test_an_attempt_that_is_ended_twice_ends_once() -> None:
+    """Its time is over while its clean-up waits for the database, and then its lease is lost."""
+    limit = TimeLimit(30.0)
+
+    async def run() -> None:
+        with limit.attempt() as attempt:
+            attempt.expire()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                attempt.expire()
+
+    task = asyncio.create_task(run())
+    with pytest.raises(TimeoutError):
+        await task
+    assert not task.cancelling()

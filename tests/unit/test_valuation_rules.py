@@ -16,7 +16,7 @@ from platform_relay.coupons.valuation_rules import NoValue, RewardValue, find_va
 from platform_relay.platform.fields import ASSUMED
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, RewardKind, is_donation, platform_rule, reward_kind
-from platform_relay.settings import CouponSettings
+from platform_relay.setting_groups import CouponSettings
 from platform_relay.stores.base import CouponKind
 
 SETTINGS = CouponSettings(max_value=100)

@@ -26,7 +26,7 @@ from platform_relay.coupons.verification_rules import (
 from platform_relay.platform.client import IncompleteList
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, RewardKind
-from platform_relay.settings import CouponSettings, IssuanceLimitSettings
+from platform_relay.setting_groups import CouponSettings, IssuanceLimitSettings
 from platform_relay.stores.base import CouponKind, StoreCoupon
 
 REDEEMED = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")

@@ -163,7 +163,7 @@ class ImportUpload(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str]
     choices: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    """What was stated about reading it (`proposal.Choices`)."""
+    """What was stated about reading it (`choices.Choices`)."""
     as_of: Mapped[datetime | None]
     complete: Mapped[bool] = mapped_column(Boolean)
     """Whether all of its chunks are stored."""

@@ -8,10 +8,20 @@ The ID in the grid of orders is the number that customers see (increment_id). Th
 Magento's API sends it. So the grid's ID would make a second order of each purchase, and it fills no field.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from platform_relay.imports.exports.known import NO_ACCOUNT, NO_FIELD, Export
+from platform_relay.imports.exports.known import NO_ACCOUNT, NO_FIELD, Export, Values, each_row, text_of
 from platform_relay.inbox.events import EventKind
+
+STATUSES: Final[Mapping[str, str]] = {"closed": "refunded", "suspected fraud": "pending"}
+"""Statuses of Magento with another meaning elsewhere, or none. `Closed` is an order that was paid back."""
+
+
+def _order(values: Values) -> Values:
+    status = text_of(values, "Status")
+    return {**values, "Status": STATUSES.get(status.lower(), status)}
+
 
 CUSTOMERS: Final = Export(
     name="magento-customers",
@@ -88,6 +98,7 @@ ORDERS: Final = Export(
         "refundedAmount": ("Total Refunded",),
         "createdAt": ("Purchase Date",),
     },
+    join=each_row(_order),
     notes=("The grid has no line items and no discount codes. A backfill reads the same orders with them.",),
     unused={
         "ID": "it is the order's number; the relay knows an order by its entity_id, and would take it for a second order",

@@ -27,7 +27,7 @@ from platform_relay.platform.verify.observations import (
 )
 from platform_relay.platform.verify.samples import CUSTOMER_ID, STATUSES, Samples, other_names
 from platform_relay.platform.verify.session import Session
-from platform_relay.settings import PlatformSettings
+from platform_relay.setting_groups import PlatformSettings
 
 POINTS_INTERVAL: Final = 0.25
 """Seconds between two readings of the customer's points."""

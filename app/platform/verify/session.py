@@ -14,7 +14,7 @@ from platform_relay.platform.verify.calls import WRONG_KEY, Call, Calls
 from platform_relay.platform.verify.name_findings import is_free, names_in, other_names_in, overrides_of, sent_values
 from platform_relay.platform.verify.observations import Exchange, NameFinding, NameState, Observations
 from platform_relay.platform.verify.samples import ESSENTIAL, Samples, other_names
-from platform_relay.settings import PlatformSettings
+from platform_relay.setting_groups import PlatformSettings
 
 THROTTLED_TRIES: Final = 4
 SHORTEST_PAUSE: Final = 1.0

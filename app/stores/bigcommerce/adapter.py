@@ -33,12 +33,13 @@ from typing import ClassVar, Final, Self
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from platform_relay.core.environment_settings import EnvironmentSettings
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
 from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.core.setting_values import refuse_placeholder
 from platform_relay.inbox.events import EventKind
-from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,

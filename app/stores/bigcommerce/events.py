@@ -27,6 +27,7 @@ from typing import Final, cast
 from pydantic import JsonValue
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from platform_relay.core.exact_json import webhook_json
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.amounts import in_currency, money, number, refunded, saved_with_tax
 from platform_relay.stores.native import (
@@ -38,7 +39,7 @@ from platform_relay.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import NULL, Row, objects, reported, value_at, webhook_json
+from platform_relay.stores.parsing import NULL, Row, objects, reported, value_at
 from platform_relay.stores.text import plain_text
 from platform_relay.stores.translation import translate
 

@@ -8,11 +8,15 @@ Financial status of an order; the first line that fits applies:
     total_refunded ≥ total_paid, or state closed       refunded
     total_refunded > 0                                 partially_refunded
     state canceled                                     voided
-    total_paid ≥ grand_total, or a total of 0 and
+    total_paid ≥ the total, or grand_total is 0 and
     the state is processing or complete                paid
     total_paid > 0                                     partially_paid
     payment.amount_authorized > 0                      authorized
     otherwise (new, pending_payment, payment_review)   pending
+
+If the rest of a partly invoiced order was cancelled, its state is processing or complete, and total_canceled is grand_total less
+total_paid (`Order::registerCancellation`). The total is then grand_total less total_canceled, and the lines are without the
+cancelled units. An order that is cancelled as a whole keeps its total and its lines.
 """
 
 from collections.abc import Mapping
@@ -25,7 +29,7 @@ from pydantic import JsonValue
 
 from platform_relay.core.plain_numbers import integer
 from platform_relay.inbox.events import EventKind, FinancialStatus
-from platform_relay.stores.amounts import in_currency, money, number, refunded
+from platform_relay.stores.amounts import ZERO, in_currency, money, number, refunded
 from platform_relay.stores.failures import returns_failures
 from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria
 from platform_relay.stores.native import Page, ParsedEntity, not_relayed
@@ -55,9 +59,9 @@ FIELDS: Final[Mapping[EventKind, str]] = {
         "entity_id,increment_id,state,status,customer_id,customer_is_guest,customer_email,order_currency_code,"
         "base_currency_code,coupon_code,grand_total,subtotal,subtotal_incl_tax,tax_amount,discount_amount,"
         "discount_tax_compensation_amount,shipping_discount_tax_compensation_amount,shipping_amount,"
-        "shipping_incl_tax,shipping_discount_amount,total_paid,total_refunded,"
+        "shipping_incl_tax,shipping_discount_amount,total_paid,total_refunded,total_canceled,"
         "created_at,updated_at,payment[amount_authorized],"
-        "items[item_id,parent_item_id,product_id,product_type,sku,name,qty_ordered,qty_refunded,price,price_incl_tax,"
+        "items[item_id,parent_item_id,product_id,product_type,sku,name,qty_ordered,qty_canceled,qty_refunded,price,price_incl_tax,"
         "original_price,row_total,row_total_incl_tax,tax_amount,discount_amount]"
     ),
     EventKind.PRODUCT: "id,sku,name,type_id,status,visibility,created_at,updated_at,custom_attributes",
@@ -180,6 +184,9 @@ def customer(row: Row) -> dict[str, object]:
 def order(row: Row) -> dict[str, object]:
     """The fields of an order."""
     rows = objects(row.get("items"))
+    items = [
+        item for item in rows if not item.get("parent_item_id") and (_units(row, item) or not _cancelled(row, item))
+    ]
     code = _text(row.get("coupon_code"))
     guest = row.get("customer_is_guest") == 1
     currency = str(row.get("order_currency_code"))
@@ -189,14 +196,40 @@ def order(row: Row) -> dict[str, object]:
         "email": _reported_text(row, "customer_email"),
         "financialStatus": financial_status(row),
         "currency": row.get("order_currency_code"),
-        "totalPrice": money(row.get("grand_total"), currency),
-        "subtotalPrice": money(row.get("subtotal_incl_tax"), currency),
+        "totalPrice": None if row.get("grand_total") in (None, "") else in_currency(_total(row), currency),
+        "subtotalPrice": _subtotal(row, currency),
         "refundedAmount": refunded(number(row.get("total_refunded")), currency),
-        "lineItems": [_line(item, rows, currency) for item in rows if not item.get("parent_item_id")],
+        "lineItems": [_line(row, item, rows, currency) for item in items],
         "discountCodes": [{"code": code, "amount": in_currency(_saved(row), currency)}] if code else [],
         "createdAt": _parse_utc(row.get("created_at")),
         "updatedAt": _parse_utc(row.get("updated_at")),
     }
+
+
+def _total(row: Mapping[str, JsonValue]) -> Decimal:
+    """What the customer pays: without what was cancelled of an order that continues. What was paid after the cancellation was not
+    cancelled."""
+    total, cancelled = number(row.get("grand_total")), number(row.get("total_canceled"))
+    if row.get("state") == "canceled" or not cancelled:
+        return total
+    return max(total - cancelled, number(row.get("total_paid")))
+
+
+def _cancelled(row: Row, item: Row) -> Decimal:
+    """The units of a line that were cancelled in an order that continues."""
+    return ZERO if row.get("state") == "canceled" else number(item.get("qty_canceled"))
+
+
+def _units(row: Row, item: Row) -> Decimal:
+    return number(item.get("qty_ordered")) - _cancelled(row, item)
+
+
+def _subtotal(row: Row, currency: str) -> Decimal | None:
+    if row.get("subtotal_incl_tax") in (None, ""):
+        return None
+    items = [item for item in objects(row.get("items")) if not item.get("parent_item_id")]
+    cancelled = sum((number(item.get("price_incl_tax")) * _cancelled(row, item) for item in items), ZERO)
+    return in_currency(number(row.get("subtotal_incl_tax")) - cancelled, currency)
 
 
 def _saved(row: Row) -> Decimal:
@@ -213,7 +246,7 @@ def _saved(row: Row) -> Decimal:
     return abs(amount["discount_amount"]) + undiscounted - amount["tax_amount"] - contained
 
 
-def _line(item: Row, rows: list[Row], currency: str) -> dict[str, object]:
+def _line(order: Row, item: Row, rows: list[Row], currency: str) -> dict[str, object]:
     """Translate a line. The chosen variant of a configurable product is a second row under the first one."""
     chosen = next((row for row in rows if item.get("item_id") and row.get("parent_item_id") == item["item_id"]), None)
     variant = chosen if chosen and item.get("product_type") == "configurable" else None
@@ -222,7 +255,7 @@ def _line(item: Row, rows: list[Row], currency: str) -> dict[str, object]:
             "productId": _text(item.get("product_id")),
             "variantId": _text(variant.get("product_id")) if variant else None,
             "title": plain_text(_text(item.get("name"))),
-            "quantity": _amount(item.get("qty_ordered")),
+            "quantity": _units(order, item) if _cancelled(order, item) else _amount(item.get("qty_ordered")),
             "price": money(item.get("price_incl_tax"), currency),
         }
     )
@@ -230,9 +263,8 @@ def _line(item: Row, rows: list[Row], currency: str) -> dict[str, object]:
 
 def financial_status(row: Mapping[str, JsonValue]) -> FinancialStatus:
     """The financial status of an order, by the table above."""
-    paid, refunded, total = (
-        amount_with_cents(row.get(name)) for name in ("total_paid", "total_refunded", "grand_total")
-    )
+    paid, refunded = (amount_with_cents(row.get(name)) for name in ("total_paid", "total_refunded"))
+    total, ordered = _total(row), number(row.get("grand_total"))
     payment = row.get("payment")
     authorized = (
         amount_with_cents(payment.get("amount_authorized")) if isinstance(payment, dict) else amount_with_cents(None)
@@ -243,7 +275,7 @@ def financial_status(row: Mapping[str, JsonValue]) -> FinancialStatus:
         (refunded > 0, "partially_refunded"),
         (state == "canceled", "voided"),
         (paid > 0 and paid >= total, "paid"),
-        (total == 0 and state in ("processing", "complete"), "paid"),
+        (ordered == 0 and state in ("processing", "complete"), "paid"),
         (paid > 0, "partially_paid"),
         (authorized > 0, "authorized"),
     )

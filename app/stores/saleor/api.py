@@ -14,7 +14,7 @@ from platform_relay.core.http import HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
-from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.parsing import Row, errors_in, objects, value_at
 from platform_relay.stores.responses import Responses
 from platform_relay.stores.saleor.documents import PERMISSIONS
 
@@ -105,7 +105,7 @@ def token_rejected(hint: str) -> Blocked:
 
 def _data(answer: HttpResponse, request: str, *, wrote: bool) -> Node:
     value = answer.json()
-    errors = nodes(value.get("errors")) if isinstance(value, dict) else []
+    errors = errors_in(value)
     text = answer.quote("; ".join(str(error.get("message")) for error in errors))
     RESPONSES.raise_for_status(answer, request, text or _plain_message(answer), wrote=wrote)
     if errors:

@@ -25,6 +25,8 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
+from platform_relay.core.exact_json import webhook_json
+from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.events import EventKind, FinancialStatus
 from platform_relay.stores.amounts import ZERO, in_currency, money, number, refunded, saved_with_tax
 from platform_relay.stores.native import (
@@ -41,11 +43,11 @@ from platform_relay.stores.paging import KeyPosition, with_smaller_pages
 from platform_relay.stores.parsing import (
     Null,
     amount_with_cents,
+    errors_in,
     names,
     reported,
     set_fields,
     value_at,
-    webhook_json,
     whole_number,
 )
 from platform_relay.stores.saleor import documents as documents
@@ -69,6 +71,12 @@ SINGLE: Final[Mapping[EventKind, tuple[str, str]]] = {
     EventKind.ORDER: ("order", documents.ORDER),
     EventKind.PRODUCT: ("product", documents.PRODUCT),
 }
+NAMES: Final[Mapping[str, EventKind]] = {
+    "customer": EventKind.CUSTOMER,
+    "order": EventKind.ORDER,
+    "product": EventKind.PRODUCT,
+}
+"""How the names of events begin."""
 LEGACY: Final[Mapping[str, EventKind]] = {
     "User": EventKind.CUSTOMER,
     "Order": EventKind.ORDER,
@@ -135,7 +143,16 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> Parse
         return unreadable_webhook("Saleor", f"{name}: its body is not JSON")
     if name.endswith("_deleted") and not name.startswith("product_variant"):
         return not_relayed(f"{name}: deletions are not relayed")
+    return _relayed(name, body, channel, raw)
+
+
+def _relayed(name: str, body: JsonValue, channel: str, raw: bytes) -> ParsedWebhook:
+    """Translate the webhook of the event `name`, which is no deletion."""
     entity = _entity(body)
+    errors = errors_in(body)
+    kind_of_event = next((kind for word, kind in NAMES.items() if name.startswith(word)), None)
+    if errors and kind_of_event and (entity is None or not entity[1].get("id")):
+        return _refused(kind_of_event, errors)
     if entity is None:
         return not_relayed(f"{name}: it contains no customer, order or product")
     kind, node = entity
@@ -145,7 +162,19 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> Parse
     if not entity_id:
         return unreadable_webhook("Saleor", f"{name}: it has no id")
     is_past = name.startswith("product_variant_deleted")  # its product may still have the variant
-    return _complete(kind, node, channel, raw, fetch=is_past)
+    return _complete(kind, node, channel, raw, fetch=is_past or errors != [])
+
+
+def _refused(kind: EventKind, errors: list[Node]) -> Unreadable:
+    """Saleor could not run the subscription's query, for example without the permission, and sends errors instead of the entity."""
+    codes = (value_at(error, "extensions", "exception", "code") for error in errors)
+    texts = (f"{code or 'error'}: {error.get('message') or ''}" for code, error in zip(codes, errors, strict=True))
+    facts = {
+        "response": "; ".join(texts)[:300],
+        "owner": "the app that owns the webhooks",
+        "page": "docs/stores/saleor.md",
+    }
+    return Unreadable(because(ReasonCode.STORE_WEBHOOKS_REFUSED, entity=kind.removesuffix("s"), **facts), kind)
 
 
 def _complete(kind: EventKind, node: Node, channel: str, raw: bytes, *, fetch: bool) -> ParsedWebhook:

@@ -24,6 +24,7 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
+from platform_relay.core.exact_json import webhook_json
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.amounts import in_currency, money, number, refunded
 from platform_relay.stores.native import (
@@ -47,7 +48,6 @@ from platform_relay.stores.parsing import (
     reported,
     set_fields,
     value_at,
-    webhook_json,
 )
 from platform_relay.stores.shopify.amounts import body_lines, body_refunds, node_lines, saved_by, subtotal
 from platform_relay.stores.shopify.api import RESPONSES

@@ -16,7 +16,7 @@ from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
-from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.parsing import Row, errors_in, objects, value_at
 from platform_relay.stores.responses import NAMELESS, RETRYABLE, Responses
 
 RESPONSES: Final = Responses("Vendure", "VENDURE__URL", "VENDURE__CA_FILE")
@@ -161,4 +161,4 @@ def _failure(answer: HttpResponse, request: str, *, wrote: bool) -> Failure | No
 
 
 def _errors(answer: HttpResponse) -> list[Row]:
-    return objects(value_at(answer.json(), "errors"))
+    return errors_in(answer.json())

@@ -6,6 +6,7 @@ Financial status by the order's status:
     processing, completed        paid         partially_refunded if refunds are listed
     refunded                     refunded
     cancelled                    voided
+    partial-payment, partially-paid, partial-paid   partially_paid (plugins for deposits and instalments)
     checkout-draft, auto-draft   not an order yet: ignored
     trash                        ignored; the store may restore it
     any other (of a plugin)      paid if a payment date is set, otherwise pending
@@ -30,6 +31,7 @@ from decimal import Decimal
 from typing import Any, Final  # Any: the store's JSON
 
 from platform_relay.core import exact_json
+from platform_relay.core.exact_json import webhook_json
 from platform_relay.core.plain_numbers import is_count
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.events import EventKind
@@ -45,7 +47,7 @@ from platform_relay.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import NULL, first_reported, names, objects, reported, value_at, webhook_json
+from platform_relay.stores.parsing import NULL, first_reported, names, objects, reported, value_at
 from platform_relay.stores.text import plain_text
 from platform_relay.stores.translation import translate
 
@@ -57,7 +59,12 @@ STATUS: Final[Mapping[str, str]] = {
     "completed": "paid",
     "refunded": "refunded",
     "cancelled": "voided",
+    "partial-payment": "partially_paid",
+    "partially-paid": "partially_paid",
+    "partial-paid": "partially_paid",
 }
+"""The last three are those of plugins for deposits (WooCommerce Deposits, Deposits & Partial Payments by Webtomizer and by
+Acowebs). They set the date of payment with the first payment."""
 NOT_AN_ORDER: Final = ("checkout-draft", "auto-draft", "trash")
 TOPICS: Final = (
     "customer.created",
@@ -143,8 +150,8 @@ def _rest_error(kind: EventKind, row: Mapping[str, Any], webhook: str) -> Ignore
     if row["code"].endswith("_invalid_id"):
         return Ignored(because(ReasonCode.GONE_FROM_STORE, entity=entity))
     response = f"{row['code']}: {row.get('message') or ''}"[:300]
-    webhook_id = webhook if is_count(webhook) else None
-    facts = {"destination": "WooCommerce", "entity": entity, "response": response, "webhook": webhook_id}
+    owned = f"webhook {webhook} and the other webhooks" if is_count(webhook) else "webhooks"
+    facts = {"entity": entity, "response": response, "owner": f"the WordPress user who owns the {owned}"}
     return Unreadable(because(ReasonCode.STORE_WEBHOOKS_REFUSED, **facts), kind)
 
 
