@@ -25,7 +25,7 @@ demo: setup ## run the demo on simulators; ONCE=1 stops after one day
 test: setup ## run the tests (5 minutes); ARGS="-k redemption" selects tests, JOBS=0 uses one process
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-test-long: setup ## run the tests that take longer: faults, browser, fuzzing, money (5 minutes)
+test-long: setup ## run the tests that take longer: faults, browser, fuzzing, money (7 minutes)
 	@$(BIN)/pytest -n $(JOBS) -m "long and not live and not screenshots" $(ARGS)
 
 lint: setup ## check style and formatting
@@ -92,7 +92,7 @@ container-lint: $(UV) ## run hadolint and dclint, if they can be downloaded
 scaling: setup ## measure events per second with 1 to 8 workers; ARGS="--write-docs" updates docs/scaling.md
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)
 
-autoscaling: setup ## a burst of 50,000 events, and workers that the autoscaler's rules add (6 minutes); ARGS="--write-docs"
+autoscaling: setup ## a burst of 50,000 events, and workers that the autoscaler's rules add (3 minutes); ARGS="--write-docs"
 	@$(BIN)/python -m benchmarks.autoscaling $(ARGS)
 
 lock: $(UV) ## update the lock files after a change of pyproject.toml; UPGRADE=1 upgrades all versions

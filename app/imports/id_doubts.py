@@ -61,11 +61,14 @@ def id_doubts(kind: EventKind, mapping: Mapping[str, str], chosen: Mapping[str, 
 def _several(kind: EventKind, name: str, column: str, mapping: Mapping[str, str], cells: Cells) -> Iterator[IdDoubt]:
     """If another column has a name of the field as well, and other values."""
     certain = set(aliases(kind, name)) - uncertain_aliases(kind, name)
+    rivals = (
+        set(aliases(kind, name)) if kind is EventKind.CUSTOMER else certain
+    )  # an order's number stands beside its id
     others = [
         other
         for other in cells
         if other not in mapping.values()
-        and plain(other) in certain
+        and plain(other) in rivals
         and _differ(cells[column], cells[other])
         and not _is_constant(cells[other])
     ]

@@ -15,7 +15,8 @@ _PREFIX: Final = "wc-"
 """WooCommerce's database writes `wc-completed`."""
 _WORDS: Final[Mapping[FinancialStatus, str]] = {
     "paid": (
-        "completed, complete, processing, payment accepted, remote payment accepted, payment received, shipped, partially "
+        "completed, complete, processing, in bearbeitung, zrealizowane, "
+        "payment accepted, remote payment accepted, payment received, shipped, partially "
         "shipped, awaiting pickup, awaiting shipment, awaiting fulfillment, bezahlt, vollständig bezahlt, abgeschlossen, "
         "payé, payée, paiement accepté, pagado, pagada, pagato, betaald, opłacone, zapłacone, 支払い済み, 支払済み, оплачен, "
         "оплачено"
@@ -31,7 +32,7 @@ _WORDS: Final[Mapping[FinancialStatus, str]] = {
         "fully refunded, erstattet, rückerstattet, remboursé, remboursée, reembolsado, reembolsada, rimborsato, "
         "terugbetaald, 返金済み"
     ),
-    "partially_refunded": "partial refund, teilweise erstattet, partiellement remboursé, partiellement remboursée",
+    "partially_refunded": "partial refund, zwrot częściowy, teilweise erstattet, partiellement remboursé, partiellement remboursée",
     "voided": (
         "cancelled, canceled, declined, storniert, annulé, annulée, cancelado, cancelada, annullato, geannuleerd, "
         "anulowane, キャンセル, отменен, отменён"

@@ -29,6 +29,7 @@ every_format = pytest.mark.parametrize("form", FORMATS)
         (CUSTOMER, {"ID": 1, "Merchant ID": "7001", "Email": "a@mail.example"}, "Merchant ID"),
         (CUSTOMER, {"id": 1, "user_id": "7001", "email": "a@mail.example"}, "user_id"),
         (CUSTOMER, {"ID": 1, "Kunden-ID": "7001", "E-Mail": "a@mail.example"}, "Kunden-ID"),
+        (CUSTOMER, {"ID": 1, "Kundennummer": "7001", "E-Mail": "a@mail.example"}, "Kundennummer"),
         (ORDER, {"ID": 1, "Order ID": "7001", **PAID}, "Order ID"),
         (PRODUCT, {"id": 1, "product_id": "7001", "title": "Cup"}, "product_id"),
         (ORDER, {"id": 1, "customer_id": "7001", "customer user id": "9", **PAID}, None),
