@@ -63,7 +63,7 @@ def _several(kind: EventKind, name: str, column: str, mapping: Mapping[str, str]
     certain = set(aliases(kind, name)) - uncertain_aliases(kind, name)
     rivals = (
         set(aliases(kind, name)) if kind is EventKind.CUSTOMER else certain
-    )  # an order's number stands beside its id
+    )  # an order's number is beside its id
     others = [
         other
         for other in cells
