@@ -61,9 +61,8 @@ def id_doubts(kind: EventKind, mapping: Mapping[str, str], chosen: Mapping[str, 
 def _several(kind: EventKind, name: str, column: str, mapping: Mapping[str, str], cells: Cells) -> Iterator[IdDoubt]:
     """If another column has a name of the field as well, and other values."""
     certain = set(aliases(kind, name)) - uncertain_aliases(kind, name)
-    rivals = (
-        set(aliases(kind, name)) if kind is EventKind.CUSTOMER else certain
-    )  # an order's number is beside its id
+    # An order's number is beside its id in most stores. A customer's number may be the store's id.
+    rivals = set(aliases(kind, name)) if kind is EventKind.CUSTOMER else certain
     others = [
         other
         for other in cells

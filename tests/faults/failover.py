@@ -191,7 +191,7 @@ def _fault(
         on.cleanup.append(partial(broken.__exit__, None, None, None))
         on.rig.server = standby
         await asyncio.sleep(away)  # time: until a cluster manager decides
-        on.mended = time.monotonic()
+        on.ended_at = time.monotonic()
         await standby.promote()
         if on.rig.proxy is not None:
             on.rig.proxy.lead_new_ones_to(standby.port)

@@ -37,7 +37,7 @@ class Stage:
     """Dead jobs that were reported already."""
     cleanup: list[Callable[[], object]] = field(default_factory=list)
     """What has to be undone at the end, however it ends."""
-    mended: float | None = None
+    ended_at: float | None = None
     """By `time.monotonic`; for a fault that ends before `inflict` does."""
     missing_between: tuple[datetime, datetime] | None = None
     """The time span of the alert about missing commits."""
@@ -47,7 +47,7 @@ class Stage:
     def forget(self) -> None:
         """What an earlier fault left."""
         self.notes, self.recovery = [], []
-        self.mended, self.missing_between = None, None
+        self.ended_at, self.missing_between = None, None
 
     def promised(self, what: str, *, kept: bool) -> None:
         """Raises AssertionError when times are judged and this one was too long."""
@@ -186,7 +186,7 @@ async def gone_through(on: Stage, *, again: bool) -> float:
         return False
 
     await eventually(one_arrived, FLOWING_WITHIN)
-    return time.monotonic() - (on.mended or started)
+    return time.monotonic() - (on.ended_at or started)
 
 
 async def _rest(on: Stage, report: Report, within: float, *, delivers_all: bool) -> None:
